@@ -1,0 +1,196 @@
+"""DKIM: which signatures of a message count for an entry, and why the others do not (DESIGN §2).
+
+The signature's syntax and ours of policy are checked here; header hash, key and crypto are dkimpy's; the
+body hash comes from body.py. Signatures are judged aligned ones first, unaligned ones never verified.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import dkim
+
+from pratique.model import Address, DkimEvidence, DkimResult, Entry, Header, HeaderField, Limits, Lookup
+from pratique.reasons import Reason
+
+from .signature import (
+    KeyRecord,
+    Signature,
+    SignatureError,
+    parse_key,
+    parse_signature,
+    read_domain,
+    unsigned_value,
+)
+
+SHORTEST_RSA_KEY = 1024  # bits, RFC 8301 §3.2
+KNOWN_ALGORITHMS = ("rsa-sha256", "ed25519-sha256", "rsa-sha1")
+_REPORTED = 30  # signatures that are mentioned at all
+
+# RFC 5322 §3.6 and RFC 2045 allow these once; a second copy, put on top, is what many readers show.
+ONCE = (
+    *(b"from", b"sender", b"reply-to", b"to", b"cc", b"date", b"subject", b"message-id"),
+    *(b"content-type", b"content-transfer-encoding", b"mime-version"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A signature that is worth verifying, or what is already known against it."""
+
+    evidence: DkimEvidence
+    signature: Signature | None = None
+
+
+def candidates(
+    header: Header, entry: Entry, author: Address, limits: Limits, now: datetime, skew: timedelta
+) -> list[Candidate]:
+    """All signatures in the order in which they are judged, with what the header alone says of them."""
+    fields = header.all(b"dkim-signature")
+    domains = [(field, read_domain(field, limits)) for field in fields[: limits.header_fields]]
+    domains.sort(key=lambda pair: not _aligned(pair[1], entry, author))  # stable: topmost first among equals
+    return [
+        _candidate(place, field, domain, header, entry, author, limits, now, skew)
+        for place, (field, domain) in enumerate(domains[:_REPORTED])
+    ]
+
+
+def _aligned(domain: str | None, entry: Entry, author: Address) -> bool:
+    return domain is not None and (entry.counts_domain(domain, author.domain) or domain in entry.signers)
+
+
+def _candidate(
+    place: int, field: HeaderField, domain: str | None, header: Header, entry: Entry, author: Address,
+    limits: Limits, now: datetime, skew: timedelta,
+) -> Candidate:  # fmt: skip
+    aligned = _aligned(domain, entry, author)
+    seen = DkimEvidence(DkimResult.NEUTRAL, domain=domain, aligned=aligned, reason=Reason.UNALIGNED)
+    try:
+        if domain is None:
+            parse_signature(field, limits)
+        if not aligned:
+            return Candidate(seen)
+        if place >= limits.signatures:
+            raise SignatureError(Reason.TOO_MANY_SIGNATURES, DkimResult.POLICY)
+        signature = parse_signature(field, limits)
+        seen = replace(seen, selector=signature.selector, algorithm=signature.algorithm)
+        check_algorithm(signature)
+        check_coverage(signature, header)
+        check_times(signature, now, skew)
+    except SignatureError as problem:
+        return Candidate(replace(seen, result=problem.result, reason=problem.reason))
+    return Candidate(replace(seen, reason=None), signature)
+
+
+def check_algorithm(signature: Signature) -> None:
+    """RFC 8301 §3.1, RFC 8463; and `i=` within `d=` (RFC 6376 §6.1.1). Raises SignatureError."""
+    if signature.algorithm == "rsa-sha1":
+        raise SignatureError(Reason.ALGORITHM_WEAK)
+    if signature.algorithm not in KNOWN_ALGORITHMS:
+        raise SignatureError(Reason.ALGORITHM_UNSUPPORTED)
+    if not is_within(signature.identity, signature.domain):
+        raise SignatureError(Reason.IDENTITY_MISMATCH)
+
+
+def check_coverage(signature: Signature, header: Header) -> None:
+    """Whether the signature covers what a reader sees (RFC 6376 §5.4, §8.2, §8.15). Raises SignatureError."""
+    if b"from" not in signature.signed:
+        raise SignatureError(Reason.FROM_NOT_SIGNED)
+    if b"subject" not in signature.signed and header.all(b"subject"):
+        raise SignatureError(Reason.SUBJECT_NOT_SIGNED, DkimResult.POLICY)
+    if signature.body_length:
+        raise SignatureError(Reason.BODY_LENGTH_TAG, DkimResult.POLICY)
+    for key in ONCE:
+        copies = len(header.all(key))
+        if copies > 1 and signature.signed.count(key) < copies:
+            raise SignatureError(Reason.COPY_NOT_SIGNED, DkimResult.POLICY)
+
+
+def check_times(signature: Signature, now: datetime, skew: timedelta) -> None:
+    """`t=` and `x=` against the clock (RFC 6376 §3.5). Raises SignatureError."""
+    seconds, slack = now.timestamp(), skew.total_seconds()
+    if signature.timestamp is not None and signature.timestamp > seconds + slack:
+        raise SignatureError(Reason.SIGNATURE_IN_FUTURE, DkimResult.POLICY)
+    if signature.expiration is not None and signature.expiration < seconds - slack:
+        raise SignatureError(Reason.SIGNATURE_EXPIRED, DkimResult.POLICY)
+
+
+def verify(
+    candidate: Candidate, header: Header, body_hashes: Mapping[tuple[str, str], bytes], lookup: Lookup
+) -> DkimEvidence:
+    """The evidence of one signature, its key looked up (RFC 6376 §6.1.2, §6.1.3)."""
+    signature, seen = candidate.signature, candidate.evidence
+    if signature is None:
+        return seen
+    try:
+        if body_hashes[signature.body_kind] != signature.body_hash:
+            raise SignatureError(Reason.BODY_HASH_MISMATCH, DkimResult.FAIL)
+        answer = lookup(signature.key_name, "TXT")
+        if answer.failed:
+            raise SignatureError(Reason.DNS_TEMPERROR, DkimResult.TEMPERROR)
+        key = parse_key([r for r in answer.records if isinstance(r, bytes)], signature)
+        if key.strict_identity and signature.identity != signature.domain:
+            raise SignatureError(Reason.IDENTITY_MISMATCH)
+        bits = key_bits(key)
+        seen = replace(seen, bits=bits)
+        if key.key_type == "rsa" and bits < SHORTEST_RSA_KEY:
+            raise SignatureError(Reason.KEY_TOO_SHORT, DkimResult.POLICY)
+        if not signature_fits(signature, key, header):
+            raise SignatureError(Reason.SIGNATURE_MISMATCH, DkimResult.FAIL)
+    except SignatureError as problem:
+        return replace(seen, result=problem.result, reason=problem.reason)
+    open_type = b"content-type" not in signature.signed and header.all(b"content-type")
+    return replace(
+        seen,
+        result=DkimResult.PASS,
+        counts=True,
+        reason=Reason.CONTENT_TYPE_NOT_SIGNED if open_type else None,
+    )
+
+
+def _record(key: KeyRecord) -> bytes:
+    """The key as dkimpy is to see it: without the tags that it reads differently."""
+    return f"v=DKIM1; k={key.key_type}; p={key.key}".encode("ascii")
+
+
+def key_bits(key: KeyRecord) -> int:
+    """The size of the key. Raises SignatureError where dkimpy cannot read it."""
+    try:
+        return int(dkim.evaluate_pk("", _record(key))[1])
+    except (dkim.DKIMException, binascii.Error, ValueError, TypeError, IndexError, AssertionError):
+        raise SignatureError(Reason.KEY_SYNTAX) from None
+
+
+def signature_fits(signature: Signature, key: KeyRecord, header: Header) -> bool:
+    """Header hash and signature, by dkimpy (RFC 6376 §3.7).
+
+    dkimpy gets only the fields that are signed, and the signature without the text of `b=`: it leaves
+    a blank there that RFC 6376 does not, and takes long to find it. Without `bh` it leaves the body alone.
+    """
+    check = dkim.DKIM(minkey=0)  # the length of the key is judged by us
+    wanted = set(signature.signed)
+    check.headers = [(f.name, _line(f.value)) for f in header.fields if f.key in wanted]
+    tags = {
+        b"a": signature.algorithm.encode(),
+        b"b": _tag(signature.field, b"b"),
+        b"c": f"{signature.header_canonicalization}/{signature.body_canonicalization}".encode(),
+        b"d": signature.domain.encode(),
+        b"s": signature.selector.encode(),
+    }
+    line = (signature.field.name, _line(unsigned_value(signature.field)))
+    try:
+        return bool(check.verify_sig(tags, list(signature.signed), line, lambda *_, **__: _record(key)))
+    except (dkim.DKIMException, ValueError, TypeError, OverflowError):
+        return False  # a signature that is longer than its key, an Ed25519 one of the wrong length
+
+
+def _line(value: bytes) -> bytes:
+    return value.removesuffix(b"\r\n") + b"\r\n"
+
+
+def _tag(field: HeaderField, name: bytes) -> bytes:
+    specs = (spec.partition(b"=") for spec in field.value.split(b";"))
+    return next(value for tag, _, value in specs if tag.strip(b" \t\r\n") == name)

@@ -1,0 +1,122 @@
+"""SPF: the result for the identity that counts, by pyspf, and which mechanism let the client pass (RFC 7208).
+
+pyspf evaluates records; the identity, the DNS behind it and the judgement of what matched are ours.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import spf
+
+from pratique.mailbox import UnreadableError, parse_path, to_a_labels
+from pratique.model import Address, Entry, IPAddress, Lookup, Session, SpfEvidence, SpfResult
+from pratique.reasons import Reason
+
+WIDEST_IPV4 = 8  # prefix lengths: a shorter one lets nearly everyone pass
+WIDEST_IPV6 = 32
+_CLIENT_MACRO = re.compile(r"%\{[ip]", re.IGNORECASE)
+_SHOWN = 200  # characters of a mechanism
+
+
+class _Query(spf.query):  # type: ignore[misc]
+    """pyspf's evaluation on our DNS, which notes the innermost mechanism that matched.
+
+    pyspf itself tells only the outermost: for `include:b` nothing of what matched inside b.
+    """
+
+    innermost: str | None = None  # the mechanism as written
+    record: str | None = None  # the domain whose record it stands in
+    prefix = 0  # the length it was compared with, where it compares addresses
+
+    def __init__(self, lookup: Lookup, client: IPAddress, sender: str, helo: str):
+        super().__init__(i=str(client), s=sender, h=helo, strict=True, querytime=0)
+        self._lookup = lookup
+
+    def dns(self, name: Any, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:  # noqa: ARG002
+        """One look-up; CNAMEs are followed already. Raises TempError, and PermError over two void ones."""
+        name = str(name).removesuffix(".")
+        if any(not 0 < len(label) < 64 for label in name.split(".")):
+            return []
+        answer = self._lookup(name, qtype)
+        if answer.failed:
+            raise spf.TempError(f"DNS {answer.status}", name)
+        if not answer.records and not ignore_void:
+            self.void_lookups += 1
+            if self.void_lookups > spf.MAX_VOID_LOOKUPS:
+                raise spf.PermError(f"Void lookup limit of {spf.MAX_VOID_LOOKUPS} exceeded")
+        return [(record,) if qtype == "TXT" else record for record in answer.records]
+
+    def get_explanation(self, spec: Any) -> None:
+        """`exp=` is for replies that we do not give: no look-up."""
+
+    def cidrmatch(self, ipaddrs: Any, n: int) -> bool:
+        matched = bool(super().cidrmatch(ipaddrs, n))
+        self._compared = n if matched else 0
+        return matched
+
+    def check1(self, record: Any, domain: str, recursion: int) -> Any:  # noqa: ARG002
+        # At recursion 0 pyspf notes what matched: so every record is evaluated as if it were the first. The
+        # depth stays bounded by the ten look-ups of strict evaluation.
+        return super().check1(record, domain, 0)
+
+    @property
+    def mechanism(self) -> str | None:
+        return self.innermost
+
+    @mechanism.setter
+    def mechanism(self, matched: str | None) -> None:
+        # Set at the end of each record, the inner ones first. For an `include` that matched, the record
+        # inside was evaluated just before, and what it noted is what we want.
+        if matched is None or _name(matched) != "include":
+            self.innermost, self.record, self.prefix = matched, self.d, getattr(self, "_compared", 0)
+
+    @property
+    def lets_nearly_everyone_pass(self) -> bool:
+        name = _name(self.innermost or "")
+        if name in ("a", "mx", "ip4", "ip6"):
+            return self.prefix < (WIDEST_IPV6 if self.v == "ip6" else WIDEST_IPV4)
+        return name == "all" or (name == "exists" and not _CLIENT_MACRO.search(self.innermost or ""))
+
+
+def _name(mechanism: str) -> str:
+    return re.split("[:/]", mechanism.lstrip("+-?~"))[0].lower()
+
+
+def check(session: Session, entry: Entry, author: Address, lookup: Lookup, behind_relay: bool) -> SpfEvidence:
+    """The evidence of SPF: MAIL FROM, or HELO where the reverse-path is null (RFC 7208 §2.4), never else."""
+    if behind_relay:
+        return SpfEvidence(reason=Reason.BEHIND_RELAY)
+    if session.client is None:
+        return SpfEvidence(reason=Reason.NO_CLIENT_ADDRESS)
+    try:
+        sender = parse_path(session.mail_from)
+    except UnreadableError as problem:
+        return SpfEvidence(reason=problem.reason)
+    identity = "mailfrom"
+    if sender is None:
+        identity = "helo"
+        try:
+            sender = Address("postmaster", to_a_labels(session.helo))
+        except UnreadableError:
+            return SpfEvidence(identity=identity, reason=Reason.HELO_MALFORMED)
+    query = _Query(lookup, session.client, f"{sender.local}@{sender.domain}", session.helo or sender.domain)
+    result = SpfResult(query.check()[0])
+    aligned = entry.counts_domain(sender.domain, author.domain)
+    reason = _objection(query, result, aligned)
+    return SpfEvidence(
+        result, sender.domain, identity, aligned, reason is None,
+        (query.innermost or "")[:_SHOWN] or None, query.record, reason,
+    )  # fmt: skip
+
+
+def _objection(query: _Query, result: SpfResult, aligned: bool) -> Reason | None:
+    """Why a result does not count, if it does not."""
+    if not aligned:
+        return Reason.UNALIGNED
+    if result is SpfResult.TEMPERROR:
+        return Reason.DNS_TEMPERROR
+    if result is not SpfResult.PASS:
+        return Reason.SPF_NOT_PASS
+    return Reason.SPF_TOO_WIDE if query.lets_nearly_everyone_pass else None

@@ -1,0 +1,195 @@
+"""From header bytes to a claim: which trusted sender does this message show its reader, and how?
+
+Rules of this module: pure functions, linear in the size of the header. Noticing is generous: a trusted
+sender named anywhere in From, however it is dressed, is seen. Accepting is strict: only one field, with
+one mailbox, in one exact reading (mailbox.py) claims an address.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import functools
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import idna
+
+from .mailbox import Mailbox, UnreadableError, parse_from
+from .model import Claim, ClaimKind, Entry, Header, Limits, TrustedList
+from .reasons import Reason
+
+_NOTICED_SIZE = 65536  # octets of From that are searched for names: more than any MTA hands over
+_SHORTEST_NAME = 6  # letters and digits, and the blanks round them
+_ENCODED_WORD = re.compile(r"=\?([^?*]{1,40})(?:\*[^?]{0,40})?\?([bq])\?([^?]*)\?=", re.IGNORECASE)
+_BETWEEN_WORDS = re.compile(r"(\?=)\s+(?==\?)")
+# Python knows codecs that are no character sets, and one that is quadratic (idna): name those we take.
+_CHARSETS = frozenset(
+    ["ascii", "utf-8", "utf-7", "utf-16", "big5", "gb2312", "gbk", "gb18030", "euc_jp", "euc_kr", "iso2022_jp"]
+    + ["shift_jis", "koi8-r", "koi8-u", "mac-roman"]
+    + [f"iso8859-{n}" for n in range(1, 17) if n != 12]
+    + [f"cp125{n}" for n in range(9)]
+)
+
+
+def find_claim(header: Header, senders: TrustedList, limits: Limits) -> Claim:
+    """The claim of a message.
+
+    The order is that of DESIGN §2: no single reading (row 2), a listed address (3-5), another address of a
+    trusted domain (6-7), an imitation (8), nothing (9).
+    """
+    values = [field.value for field in header.all(b"from")]
+    copies = len(values) + header.beyond.get(b"from", 0)
+    if not copies:
+        return Claim(ClaimKind.NONE)
+    noticed = _notice(values, senders)
+    try:
+        mailbox = _one_mailbox(values, copies, header, limits)
+    except UnreadableError as problem:
+        if noticed is None:
+            return Claim(ClaimKind.NONE)
+        return Claim(ClaimKind.AMBIGUOUS, noticed.id, reason=problem.reason)
+    if entry := senders.for_address(mailbox.address):
+        return Claim(ClaimKind.LISTED, entry.id, mailbox.address)
+    if entry := senders.for_domain(mailbox.address.domain):
+        return Claim(ClaimKind.DOMAIN, entry.id, mailbox.address, _dressed_up(mailbox, entry))
+    return _imitation(mailbox, senders)
+
+
+def _one_mailbox(values: list[bytes], copies: int, header: Header, limits: Limits) -> Mailbox:
+    if copies != 1:
+        raise UnreadableError(Reason.SEVERAL_FROM_FIELDS)
+    if header.beyond:
+        raise UnreadableError(Reason.HEADER_TOO_LARGE)
+    if len(values[0]) > limits.from_size:
+        raise UnreadableError(Reason.FROM_TOO_LONG)
+    return parse_from(values[0])
+
+
+def _imitation(mailbox: Mailbox, senders: TrustedList) -> Claim:
+    """Another address that is made to look like a trusted sender (DESIGN §2, row 8)."""
+    address = mailbox.address
+    places = (
+        (mailbox.display, True, Reason.DISPLAY_NAME_IMITATES),
+        ((address.local,), False, Reason.LOCAL_PART_IMITATES),
+        ((address.domain,), False, Reason.DOMAIN_IMITATES),
+    )
+    for texts, by_name, reason in places:
+        if entry := _named(_seen(texts), senders, by_name):
+            return Claim(ClaimKind.IMITATION, entry.id, address, reason)
+    return Claim(ClaimKind.NONE, address=address)
+
+
+def _dressed_up(mailbox: Mailbox, entry: Entry) -> Reason | None:
+    """A genuine insider whose display name or comment shows the listed mailbox, or the platform's name."""
+    views = _seen((*mailbox.display, mailbox.address.local))
+    marks = _marks(entry)
+    return Reason.DISPLAY_NAME_IMITATES if marks.address_in(views) or marks.name_in(views) else None
+
+
+# ---- noticing --------------------------------------------------------------------------------------
+
+
+def _notice(values: Iterable[bytes], senders: TrustedList) -> Entry | None:
+    """The entry that is named anywhere in the From fields."""
+    return _named(_seen(value[:_NOTICED_SIZE].decode("utf-8", "replace") for value in values), senders, by_name=True)
+
+
+def _named(views: tuple[str, ...], senders: TrustedList, by_name: bool) -> Entry | None:
+    """The entry whose address, else whose domain, else whose platform name is in the views."""
+    entries = sorted(senders.entries, key=lambda e: -len(e.domain))
+    tests = [_Marks.address_in, _Marks.domain_in] + ([_Marks.name_in] if by_name else [])
+    return next((entry for test in tests for entry in entries if test(_marks(entry), views)), None)
+
+
+def _seen(texts: Iterable[str]) -> tuple[str, ...]:
+    """What a reader may see: the text with encoded words decoded, compatibility forms and case folded and
+    invisible characters gone; and once more without blanks, quotes, backslashes and comments, as a reader
+    puts `"x" (y) @ example.org` together."""
+    views: list[str] = []
+    for text in texts:
+        plain = decode_words(re.sub(r"\r?\n", "", text))
+        if not plain.isascii():
+            plain = unicodedata.normalize("NFKC", plain)
+            plain = "".join(c for c in plain if unicodedata.category(c) not in ("Cf", "Mn"))
+        plain = re.sub(r"[\x00-\x08\x0a-\x1f\x7f]", "", plain.casefold())
+        views += [plain, re.sub(r"[\s\"\\]+|\([^()]*\)", "", plain)]
+    return tuple(views)
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """How an entry is recognised in text that was made ready by _seen."""
+
+    addresses: re.Pattern[str] | None
+    domain: re.Pattern[str]
+    name: str
+
+    def address_in(self, views: tuple[str, ...]) -> bool:
+        return self.addresses is not None and any(self.addresses.search(view) for view in views)
+
+    def domain_in(self, views: tuple[str, ...]) -> bool:
+        return any(self.domain.search(view) for view in views)
+
+    def name_in(self, views: tuple[str, ...]) -> bool:
+        return len(self.name) > _SHORTEST_NAME and any(self.name in _words(view) for view in views)
+
+
+def _marks(entry: Entry) -> _Marks:
+    return _compiled(entry.name, entry.domain, entry.addresses)
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(name: str, domain: str, addresses: tuple[tuple[str, str], ...]) -> _Marks:
+    # `*@domain` says no more than the domain; within a longer pattern `*` stops at blanks and at `@`
+    written = [
+        r"[^\s@]*".join(map(re.escape, local.split("*"))) + "@" + _either_form(at)
+        for local, at in addresses
+        if local.strip("*")
+    ]
+    return _Marks(
+        addresses=re.compile(rf"(?<![a-z0-9])(?:{'|'.join(written)})(?![a-z0-9-])") if written else None,
+        domain=re.compile(rf"(?<![a-z0-9-]){_either_form(domain)}(?![a-z0-9-])"),
+        name=_words(name),
+    )
+
+
+def _either_form(domain: str) -> str:
+    """A pattern for a domain as A-labels or, where it is an IDN, as a reader sees it."""
+    try:
+        return f"(?:{re.escape(domain)}|{re.escape(idna.decode(domain).casefold())})"
+    except idna.IDNAError:
+        return re.escape(domain)
+
+
+def _words(text: str) -> str:
+    """Letters and digits only, marks and case gone, one blank between words and round them."""
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Mn")
+    return " " + " ".join(re.findall(r"[^\W_]+", text.casefold())) + " "
+
+
+# ---- encoded words (RFC 2047) ----------------------------------------------------------------------
+
+
+def decode_words(text: str) -> str:
+    """Encoded words decoded, more generously than RFC 2047 allows: inside quotes, next to other text, with
+    blanks in them, as many readers do. What cannot be decoded stays as it is."""
+    if "=?" not in text:
+        return text
+    return _ENCODED_WORD.sub(_decode_word, _BETWEEN_WORDS.sub(r"\1", text))
+
+
+def _decode_word(word: re.Match[str]) -> str:
+    charset, encoding, payload = word.groups()
+    try:
+        codec = codecs.lookup(charset.strip()).name
+        if encoding in "bB":
+            octets = binascii.a2b_base64(payload + "=" * (-len(payload) % 4))
+        else:
+            octets = binascii.a2b_qp(payload.replace("_", " ").encode("utf-8"))
+        return octets.decode(codec, "replace") if codec in _CHARSETS else word.group()
+    except (LookupError, ValueError):  # binascii.Error and UnicodeError are ValueErrors
+        return word.group()

@@ -1,0 +1,345 @@
+"""The commands: `run`, `check`, `explain`. For people, and with --json for programs.
+
+Rules of this module: it speaks to people and decides nothing. Exit statuses are those of sysexits.h. Text from
+a message is escaped before it reaches a terminal.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from . import __version__, service, stored
+from .config import DEFAULT_CONFIG, ConfigError, load
+from .examine import Examination
+from .headers import HeaderCollector
+from .model import (
+    ClaimKind,
+    Decision,
+    DkimEvidence,
+    DkimResult,
+    Entry,
+    Evidence,
+    IPAddress,
+    Require,
+    Session,
+    Settings,
+    SpfEvidence,
+    Verdict,
+)
+from .reasons import Reason
+from .resolver import DnsConfigError, Lookups, NetworkResolver, Resolver, ZoneResolver
+
+EX_USAGE, EX_DATAERR, EX_SOFTWARE, EX_CANTCREAT, EX_CONFIG = 64, 65, 70, 73, 78
+
+
+class CommandError(Exception):
+    """Ends a command with a text and an exit status."""
+
+    def __init__(self, text: str, status: int):
+        super().__init__(text)
+        self.status = status
+
+
+def main() -> None:
+    """Entry point: every ending has an exit status of its own, and no traceback but for our own errors."""
+    try:
+        sys.exit(commands.main(standalone_mode=False))
+    except click.UsageError as problem:
+        problem.show()
+        sys.exit(EX_USAGE)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except CommandError as problem:
+        click.echo(f"pratique: {problem}", err=True)
+        sys.exit(problem.status)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(EX_SOFTWARE)
+
+
+def _load(config: Path) -> Settings:
+    try:
+        return load(config)
+    except ConfigError as problem:
+        raise CommandError(str(problem).replace("\n", "\npratique: "), EX_CONFIG) from None
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    metavar="FILE",
+    help="the service's file; it names the list of trusted senders",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", prog_name="pratique")
+def commands() -> None:
+    """Lets verified mail of trusted procurement platforms through the quarantine, and tags the rest."""
+
+
+@commands.command()
+@config_option
+def run(config: Path) -> None:
+    """Serve as a milter, in the foreground, until SIGTERM."""
+    settings = _load(config)
+    service.set_up_log(settings)
+    try:
+        service.run(settings)
+    except service.ServiceError as problem:
+        raise CommandError(str(problem), EX_CANTCREAT) from None
+
+
+@commands.command()
+@config_option
+def check(config: Path) -> None:
+    """Check both configuration files: exit 0, or 78 with every error."""
+    settings = _load(config)
+    for entry in settings.senders.entries:
+        count = len(entry.addresses)
+        click.echo(f"{entry.id}: {count} address{'es' * (count > 1)} of {entry.domain}, {_requirement(entry)}")
+        if entry.networks:
+            click.echo(f"{entry.id}: anyone who sends through its networks is trusted: {_listed(entry.networks)}")
+    click.echo(f"{config}: good, {len(settings.senders.entries)} trusted senders, mode {settings.mode}")
+
+
+def _requirement(entry: Entry) -> str:
+    listed = bool(entry.networks)
+    proof = {
+        Require.ANY: "DKIM, SPF or its networks" if listed else "DKIM or SPF",
+        Require.ALL: "DKIM, SPF and its networks" if listed else "DKIM and SPF",
+        Require.DKIM: "DKIM",
+        Require.SPF: "SPF",
+        Require.NETWORK: "its networks",
+    }[entry.require]
+    return f"by {proof}, {entry.alignment}, expires {entry.expires or 'never'}"
+
+
+def _listed(items: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, items))
+
+
+def _ip_address(_context: click.Context, _parameter: click.Parameter, value: str) -> IPAddress:
+    try:
+        return ipaddress.ip_address(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no IP address") from None
+
+
+@commands.command()
+@config_option
+@click.option("--client", required=True, metavar="IP", callback=_ip_address, help="address of the SMTP client")
+@click.option("--helo", default="", metavar="NAME", help="its HELO name")
+@click.option("--mail-from", required=True, metavar="ADDR", help='MAIL FROM; "" or <> is the null reverse-path')
+@click.option("--rcpt", multiple=True, metavar="ADDR", help="RCPT TO")
+@click.option(
+    "--zone", type=click.Path(path_type=Path), metavar="FILE", help="answer DNS from a master file (RFC 1035)"
+)
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a message")
+@click.argument("messages", nargs=-1, required=True, metavar="MESSAGE…")
+def explain(
+    config: Path, client: IPAddress, helo: str, mail_from: str, rcpt: tuple[str, ...], zone: Path | None,
+    as_json: bool, messages: tuple[str, ...],
+) -> None:  # fmt: skip
+    """The verdict for stored messages, and why, by exactly the service's code. `-` is standard input."""
+    settings = _load(config)
+    session = Session(client, helo, mail_from, rcpt, len(rcpt), hostname=socket.gethostname())
+    try:
+        resolver: Resolver = ZoneResolver.from_file(zone) if zone else NetworkResolver(settings.dns)
+    except DnsConfigError as problem:
+        raise CommandError(str(problem), EX_CONFIG) from None
+    failed = False
+    for name in messages:
+        try:
+            with _opened(name) as source:
+                decision = judge(source, session, settings, resolver)
+        except (OSError, stored.MessageError) as problem:
+            failed = True
+            text = getattr(problem, "strerror", None) or str(problem)
+            click.echo(f"pratique: {name}: cannot read a message: {text}", err=True)
+            continue
+        if as_json:
+            click.echo(json.dumps(as_object(name, decision, client), ensure_ascii=False))
+        else:
+            click.echo("\n".join(in_words(name, decision, settings)))
+    if failed:
+        raise click.exceptions.Exit(EX_DATAERR)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdin.buffer
+    else:
+        with open(name, "rb") as source:
+            yield source
+
+
+def judge(source: BinaryIO, session: Session, settings: Settings, resolver: Resolver) -> Decision:
+    """The decision on a stored message. Raises MessageError where it holds none, and OSError."""
+    fields, beginning = stored.read_header(source)
+    collector = HeaderCollector(settings)
+    for name, value in fields:
+        collector.add(name, value)
+    examination = Examination(session, collector.header(), settings, datetime.now(UTC))
+    if examination.wants_body:
+        for piece in stored.read_body(source, beginning):
+            examination.body(piece)
+    return examination.decide(Lookups(resolver, settings.dns.timeout))
+
+
+# ---- for programs ----------------------------------------------------------------------------------
+
+
+def as_object(name: str, decision: Decision, client: IPAddress) -> dict[str, Any]:
+    """The object of `explain --json` (README, "explain --json")."""
+    claim, evidence = decision.claim, decision.evidence
+    return {
+        "file": name,
+        "verdict": decision.verdict,
+        "sender": decision.sender,
+        "by": "+".join(decision.by) or None,
+        "reason": decision.reason,
+        "action": decision.action,
+        "claim": {
+            "kind": claim.kind,
+            "address": str(claim.address) if claim.address else None,
+            "reason": claim.reason,
+        },
+        "client": str(client),
+        "network": evidence.network,
+        "spf": _attributes(evidence.spf, "result domain identity aligned counts mechanism reason"),
+        "dkim": [
+            _attributes(signature, "result domain selector algorithm bits aligned counts reason")
+            for signature in evidence.dkim
+        ],
+        "dns": evidence.dns,
+        "edits": [_attributes(edit, "op name index value") for edit in decision.edits],
+    }
+
+
+def _attributes(value: Any, names: str) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names.split()}
+
+
+# ---- for people ------------------------------------------------------------------------------------
+
+
+def in_words(name: str, decision: Decision, settings: Settings) -> Iterator[str]:
+    """What a message claims, what proves it, what is missing, and what is done: line by line."""
+    entry = settings.senders.entry(decision.sender)
+    proven = f", by {'+'.join(decision.by)}" if decision.by else ""
+    yield _safe(name)
+    yield _line("verdict", f"{decision.verdict}{proven}{_because(decision.reason)}")
+    if decision.verdict is Verdict.UNCHECKED:
+        yield _line("claim", "not looked at: a client of ours, or judged by a trusted host already")
+    else:
+        yield _line("claim", _claim(decision, entry))
+    if decision.claim.needs_evidence and entry:
+        yield from _evidence(decision.evidence, entry)
+        if decision.verdict is not Verdict.VERIFIED:
+            yield _line("missing", _missing(decision, entry))
+    yield _line("action", decision.action)
+    for edit in decision.edits:
+        what = f"delete {edit.name} number {edit.index}" if edit.op == "delete" else f"{edit.op} {edit.name}:"
+        yield _line("edit", f"{what} {_safe(edit.value or '')}".rstrip())
+
+
+def _line(label: str, text: str) -> str:
+    return f"  {label:<8} {text}"
+
+
+def _safe(text: str) -> str:
+    """Text from outside, for a terminal: what is not printable as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _because(reason: Reason | None) -> str:
+    return f": {reason} ({reason.meaning})" if reason else ""
+
+
+def _claim(decision: Decision, entry: Entry | None) -> str:
+    claim = decision.claim
+    address = _safe(str(claim.address)) if claim.address else "From"
+    whose = f"{entry.id} ({entry.name})" if entry else ""
+    match claim.kind:
+        case ClaimKind.LISTED:
+            return f"{address}, listed for {whose}"
+        case ClaimKind.DOMAIN:
+            return f"{address}, not listed, of the domain of {whose}{_because(claim.reason)}"
+        case ClaimKind.AMBIGUOUS:
+            return f"From names {whose} and has no single reading{_because(claim.reason)}"
+        case ClaimKind.IMITATION:
+            return f"{address}, made to look like {whose}{_because(claim.reason)}"
+        case ClaimKind.NONE:
+            return f"{address} claims no trusted sender"
+
+
+def _evidence(evidence: Evidence, entry: Entry) -> Iterator[str]:
+    for signature in evidence.dkim:
+        yield _line("dkim", _dkim(signature))
+    if not evidence.dkim:
+        yield _line("dkim", f"{DkimResult.NONE}: the message is not signed")
+    yield _line("spf", _spf(evidence.spf))
+    if entry.networks:
+        yield _line("network", "the client is in the entry's networks" if evidence.network else "no: another client")
+    if evidence.dns != "ok":
+        yield _line("dns", evidence.dns)
+
+
+def _counts(counts: bool, reason: Reason | None) -> str:
+    return f"{'counts' if counts else 'does not count'}{_because(reason)}"
+
+
+def _dkim(signature: DkimEvidence) -> str:
+    known = [f"d={signature.domain}", f"s={signature.selector}", signature.algorithm, f"{signature.bits} bits"]
+    told = [signature.domain, signature.selector, signature.algorithm, signature.bits]
+    shown = " ".join(str(text) for text, value in zip(known, told, strict=True) if value)
+    return f"{signature.result} {shown}: {_counts(signature.counts, signature.reason)}".replace("  ", " ")
+
+
+def _spf(spf: SpfEvidence) -> str:
+    identity = {"helo": "HELO", "mailfrom": "MAIL FROM"}.get(spf.identity or "", "")
+    asked = f" for {identity} {spf.domain}" if spf.domain else ""
+    matched = f", by `{_safe(spf.mechanism)}` in the record of {spf.record}" if spf.mechanism else ""
+    return f"{spf.result}{asked}{matched}: {_counts(spf.counts, spf.reason)}"
+
+
+def _missing(decision: Decision, entry: Entry) -> str:
+    if decision.reason is Reason.ENTRY_EXPIRED:
+        return f"an entry that has not expired (it did on {entry.expires})"
+    if decision.verdict is Verdict.UNLISTED:
+        return f"the address in the entry's list: {', '.join('@'.join(a) for a in entry.addresses)}"
+    domains = " or ".join(sorted(entry.evidence_domains)) or (
+        entry.domain if entry.alignment == "strict" else f"{entry.domain} or below it"
+    )
+    dkim = f"a DKIM signature by {domains}" + (f" (or {', '.join(sorted(entry.signers))})" if entry.signers else "")
+    spf = f"an SPF pass for a MAIL FROM of {domains}"
+    network = "a client in the entry's networks"
+    wanted = {
+        Require.DKIM: [dkim],
+        Require.SPF: [spf],
+        Require.NETWORK: [network],
+        Require.ANY: [dkim, spf] + [network] * bool(entry.networks),
+        Require.ALL: [dkim, spf] + [network] * bool(entry.networks),
+    }[entry.require]
+    return (", and " if entry.require is Require.ALL else ", or ").join(wanted) + " that counts"

@@ -1,0 +1,119 @@
+"""The whole flow of one message: header, body, decision. The milter and `pratique explain` both call it.
+
+Rules of this module: no protocol and no output; it strings together claims, authentication, policy and
+headers, and the clock and DNS are given to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from . import headers, policy
+from .authentication import Inspection
+from .claims import find_claim
+from .model import (
+    Action,
+    Claim,
+    ClaimKind,
+    Decision,
+    Entry,
+    Evidence,
+    Header,
+    Mode,
+    Session,
+    Settings,
+    Verdict,
+    in_networks,
+)
+from .policy import Judgement
+from .reasons import Reason
+from .resolver import Lookups
+
+_LONGEST_DATE = 200  # octets of a Date field that are read
+_NO_CLAIM = Claim(ClaimKind.NONE)
+_NO_EVIDENCE = Evidence()
+
+
+class Examination:
+    """One message: made at the end of its header, given the body while it `wants_body`, asked to decide."""
+
+    def __init__(self, session: Session, header: Header, settings: Settings, now: datetime):
+        self._session, self._header, self._settings, self._now = session, header, settings, now
+        self._checked = not is_ours(session, header, settings)
+        self.claim = find_claim(header, settings.senders, settings.limits) if self._checked else _NO_CLAIM
+        self._entry = settings.senders.entry(self.claim.sender)
+        self._inspection: Inspection | None = None
+        if self._entry and self.claim.address and self.claim.needs_evidence:
+            self._inspection = Inspection(session, header, self._entry, self.claim.address, settings, now)
+
+    @property
+    def wants_body(self) -> bool:
+        return self._inspection is not None and self._inspection.body.wanted
+
+    def body(self, piece: bytes) -> None:
+        if self._inspection:
+            self._inspection.body.update(piece)
+
+    def decide(self, lookups: Lookups) -> Decision:
+        """The verdict, and what follows from it. Asks DNS where something is claimed, and only then."""
+        judgement, evidence = Judgement(Verdict.UNCHECKED), _NO_EVIDENCE
+        if self._checked:
+            if self._inspection:
+                evidence = replace(self._inspection.evidence(lookups), dns=lookups.state)
+            judgement = policy.decide(self.claim, evidence, self._entry, self._now.date())
+        return conclude(
+            self._session, self._header, self._settings, self._now, judgement, self.claim, evidence, self._entry
+        )
+
+
+def conclude(
+    session: Session, header: Header, settings: Settings, now: datetime, judgement: Judgement,
+    claim: Claim = _NO_CLAIM, evidence: Evidence = _NO_EVIDENCE, entry: Entry | None = None,
+) -> Decision:  # fmt: skip
+    """Action and header edits for a verdict."""
+    verdict = judgement.verdict
+    action = settings.action(verdict, entry)
+    if settings.mode is Mode.OBSERVE and action is not Action.NONE:
+        action = Action.TAG
+    if action is Action.DEFER and not is_young(header, settings, now):
+        action = Action.TAG
+    whose = f"claiming to be from {entry.domain} " if entry else ""
+    decision = Decision(
+        verdict, action, entry.id if entry else None, judgement.by, judgement.reason, claim, evidence,
+        text=f"mail {whose}is {verdict}" + (f" ({judgement.reason})" if judgement.reason else ""),
+    )  # fmt: skip
+    kept = headers.trusted_field(session, header, settings)
+    edits = headers.strip(header, settings, session.hostname, kept)
+    if action is not Action.NONE:
+        edits += headers.subject_change(header, decision, settings)
+        edits += headers.insertions(decision, settings, session.hostname)
+    return replace(decision, edits=tuple(edits))
+
+
+def internal_error(session: Session, header: Header, settings: Settings, now: datetime) -> Decision:
+    """The decision where our own judging raised: nothing is known, and forged fields go all the same."""
+    return conclude(session, header, settings, now, Judgement(Verdict.UNDETERMINED, reason=Reason.INTERNAL_ERROR))
+
+
+def is_ours(session: Session, header: Header, settings: Settings) -> bool:
+    """Mail of our own users and hosts, or already judged by another MX host of ours: DESIGN §2, row 1."""
+    return (
+        session.authenticated
+        or in_networks(session.client, settings.local_networks)
+        or headers.trusted_field(session, header, settings) is not None
+    )
+
+
+def is_young(header: Header, settings: Settings, now: datetime) -> bool:
+    """Whether the message's one readable Date is at most `defer_for` old, and not in the future."""
+    dates = header.all(b"date")
+    if len(dates) != 1 or len(dates[0].value) > _LONGEST_DATE:
+        return False
+    try:
+        written = parsedate_to_datetime(dates[0].value.decode("ascii").strip())
+        age = now - (written if written.tzinfo else written.replace(tzinfo=UTC))
+    except (ValueError, TypeError, IndexError, OverflowError, UnicodeDecodeError):
+        return False
+    return -settings.clock_skew <= age <= settings.defer_for

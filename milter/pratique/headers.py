@@ -1,0 +1,185 @@
+"""The fields we write, and which incoming ones are forged.
+
+Rules of this module: pure functions; nothing from a message reaches a field of ours but domains and
+selectors that a host-name grammar has passed. RFC 8601 for Authentication-Results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import authres
+
+from .mailbox import UnreadableError, is_host_name, text_of, tokens_of
+from .model import (
+    DEFAULT_HEADER,
+    Decision,
+    DkimEvidence,
+    DkimResult,
+    Evidence,
+    Header,
+    HeaderEdit,
+    HeaderField,
+    Mode,
+    Session,
+    Settings,
+    SpfEvidence,
+    Verdict,
+    ascii_lower,
+    in_networks,
+)
+
+AUTHENTICATION_RESULTS = "Authentication-Results"
+_UNNAMED = "localhost"
+
+
+def host_name(settings: Settings, mta: str) -> str:
+    """The name we sign our fields with: `authserv_id`, else the MTA's, if it is fit for a header."""
+    name = ascii_lower(settings.authserv_id or mta)
+    return name if is_host_name(name) else _UNNAMED
+
+
+class HeaderCollector:
+    """The header of one message as it comes, kept within the limits; beyond them fields are only counted."""
+
+    def __init__(self, settings: Settings):
+        self._limits = settings.limits
+        self._watched = watched(settings)
+        self._fields: list[HeaderField] = []
+        self._beyond: dict[bytes, int] = {}
+        self._size = 0
+
+    def add(self, name: bytes, value: bytes) -> None:
+        field = HeaderField(name, value)
+        self._size += len(name) + len(value)
+        if self._size <= self._limits.header_size and len(self._fields) < self._limits.header_fields:
+            self._fields.append(field)
+        else:
+            key = field.key if field.key in self._watched else b""
+            self._beyond[key] = self._beyond.get(key, 0) + 1
+
+    def header(self) -> Header:
+        return Header(tuple(self._fields), self._beyond)
+
+
+# ---- forged fields ---------------------------------------------------------------------------------
+
+
+def watched(settings: Settings) -> frozenset[bytes]:
+    """The keys of fields that must not escape notice, however large the header is."""
+    names = ("From", AUTHENTICATION_RESULTS, DEFAULT_HEADER, settings.header)
+    return frozenset(name.lower().encode("ascii") for name in names)
+
+
+def strip(header: Header, settings: Settings, mta: str, keep: HeaderField | None = None) -> list[HeaderEdit]:
+    """Deletions of every field that only we may write (DESIGN §3), the highest index of a name first,
+    because each deletion shifts the indices after it.
+
+    `keep` is the field of a trusted host; its Authentication-Results are kept along with it.
+    """
+    names = dict.fromkeys((settings.header, DEFAULT_HEADER))
+    edits = [edit for name in names for edit in _delete(header, name, lambda f: f is not keep)]
+    if settings.strip_authentication_results and keep is None:
+        ours = settings.authserv_ids | {host_name(settings, mta)}
+        edits += _delete(header, AUTHENTICATION_RESULTS, lambda f: claims_authserv_id(f.value, ours))
+    return edits
+
+
+def _delete(header: Header, name: str, forged: Callable[[HeaderField], bool]) -> list[HeaderEdit]:
+    """What lies beyond the limits was not kept, so that it cannot be looked at: it goes."""
+    key = name.lower().encode("ascii")
+    fields = header.all(key)
+    unseen = header.beyond.get(key, 0)
+    indices = [i for i, f in enumerate(fields, 1) if forged(f)] + [len(fields) + i for i in range(1, unseen + 1)]
+    return [HeaderEdit("delete", name, i) for i in reversed(indices)]
+
+
+def claims_authserv_id(value: bytes, ours: Iterable[str]) -> bool:
+    """Whether an Authentication-Results field says it is by one of us (RFC 8601 §2.2 and §5).
+
+    The id is what stands before the first `;`, comments removed and unquoted, a version apart. What cannot
+    be read is ours where it contains one of the ids.
+    """
+    try:
+        tokens, _ = tokens_of(text_of(value))
+    except UnreadableError:
+        text = value.decode("utf-8", "replace").lower()
+        return any(name in text for name in ours)
+    end = next((i for i, t in enumerate(tokens) if t.text == ";" and t.kind == "special"), len(tokens))
+    written = ascii_lower("".join(t.text for t in tokens[:end]))
+    return any(written.startswith(name) and written[len(name) :].strip(".0123456789/ ") == "" for name in ours)
+
+
+def trusted_field(session: Session, header: Header, settings: Settings) -> HeaderField | None:
+    """The topmost field of ours, where a client of `trusted_hosts` brings it and it names one of their hosts."""
+    if not in_networks(session.client, settings.trusted_hosts.networks):
+        return None
+    key = settings.header.lower().encode("ascii")
+    top = next(iter(header.all(key)), None)
+    if top is None:
+        return None
+    parts = [part.strip() for part in top.value.decode("ascii", "replace").split(";")]
+    hosts = [part.removeprefix("host=") for part in parts[1:] if part.startswith("host=")]
+    return top if len(hosts) == 1 and ascii_lower(hosts[0]) in settings.trusted_hosts.hosts else None
+
+
+# ---- our fields ------------------------------------------------------------------------------------
+
+
+def insertions(decision: Decision, settings: Settings, mta: str) -> list[HeaderEdit]:
+    """Our fields, each put at the very top: the last one written is the first one read."""
+    host = host_name(settings, mta)
+    edits = []
+    if decision.claim.needs_evidence and settings.mode is Mode.ENFORCE:
+        results = authentication_results(host, decision.evidence)
+        edits.append(HeaderEdit("insert", AUTHENTICATION_RESULTS, 0, results))
+    edits.append(HeaderEdit("insert", settings.header, 0, trusted_sender(decision, settings.mode, host)))
+    return edits
+
+
+def trusted_sender(decision: Decision, mode: Mode, host: str) -> str:
+    """The value of our field: `verdict; key=value; …; host=…`."""
+    parts = [f"would={decision.verdict}"] if mode is Mode.OBSERVE else []
+    if decision.sender:
+        parts.append(f"sender={decision.sender}")
+    if decision.by:
+        parts.append("by=" + "+".join(decision.by))
+    if decision.reason:
+        parts.append(f"reason={decision.reason}")
+    first = "observed" if mode is Mode.OBSERVE else decision.verdict.value
+    return "; ".join([first, *parts, f"host={host}"])
+
+
+def authentication_results(host: str, evidence: Evidence) -> str:
+    """RFC 8601: the SPF result, and each signature that was looked into."""
+    looked_into = [s for s in evidence.dkim if s.aligned]
+    results = [_spf_result(evidence.spf), *map(_dkim_result, looked_into)]
+    if not looked_into:
+        results.append(authres.DKIMAuthenticationResult(result=evidence.dkim_result.value))
+    text = str(authres.AuthenticationResultsHeader(authserv_id=host, results=results))
+    return text.removeprefix(AUTHENTICATION_RESULTS + ": ")
+
+
+def _spf_result(spf: SpfEvidence) -> authres.SPFAuthenticationResult:
+    identity = "smtp_helo" if spf.identity == "helo" else "smtp_mailfrom"
+    return authres.SPFAuthenticationResult(result=spf.result.value, **{identity: spf.domain} if spf.domain else {})
+
+
+def _dkim_result(dkim: DkimEvidence) -> authres.DKIMAuthenticationResult:
+    excluded = dkim.reason is not None and dkim.result is not DkimResult.PASS
+    return authres.DKIMAuthenticationResult(
+        result=dkim.result.value,
+        reason=dkim.reason.value if excluded and dkim.reason else None,
+        header_d=dkim.domain,
+        header_s=dkim.selector,
+    )
+
+
+def subject_change(header: Header, decision: Decision, settings: Settings) -> list[HeaderEdit]:
+    """`subject_tag` before the Subject of what claims a trusted sender and does not prove it."""
+    doubtful = decision.verdict in (Verdict.UNVERIFIED, Verdict.IMITATION, Verdict.UNDETERMINED)
+    subjects = header.all(b"subject")
+    if not (settings.subject_tag and doubtful and subjects and settings.mode is Mode.ENFORCE):
+        return []
+    value = subjects[0].value.decode("utf-8", "replace").replace("\r\n", "\n").strip()
+    return [HeaderEdit("change", "Subject", 1, f"{settings.subject_tag} {value}")]

@@ -1,0 +1,476 @@
+"""The words of Pratique: messages, claims, evidence, decisions, the trusted list, settings.
+
+Rules of this module: frozen values only; no I/O, no clock, no logging, nothing of ours imported but
+the reason words. What a value means is said here once; the other modules compute with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import Enum, StrEnum
+
+from .reasons import Reason
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+
+
+def ascii_lower(text: str) -> str:
+    """Lower-case A-Z only: str.lower() would fold foreign letters (U+212A) into ASCII ones."""
+    return text.translate(_ASCII_LOWER)
+
+
+class Verdict(StrEnum):
+    """What Pratique says of a message (DESIGN §2)."""
+
+    VERIFIED = "verified"  # a listed address, and the entry's requirement is met
+    UNVERIFIED = "unverified"  # claims a trusted sender and does not prove it
+    UNDETERMINED = "undetermined"  # could not be judged: DNS gave no answer, or we failed
+    UNLISTED = "unlisted"  # proven mail of the domain, from an address that is not listed
+    IMITATION = "imitation"  # another domain, made to look like a trusted sender
+    UNCLAIMED = "unclaimed"  # has nothing to do with the list
+    UNCHECKED = "unchecked"  # our own users and hosts: not judged
+
+
+class Action(StrEnum):
+    """What is done with a message."""
+
+    NONE = "none"  # delivered as it is (only for unchecked mail)
+    TAG = "tag"  # delivered with our fields
+    QUARANTINE = "quarantine"  # tagged, and held by the MTA
+    REJECT = "reject"  # 550 5.7.1
+    DEFER = "defer"  # 451 4.7.1: the client tries again later
+
+
+class Mode(StrEnum):
+    """Whether verdicts have an effect."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"  # everything is judged and logged, nothing but our own field is changed
+
+
+class Require(StrEnum):
+    """What must hold for an entry's mail to be verified."""
+
+    ANY = "any"
+    DKIM = "dkim"
+    SPF = "spf"
+    NETWORK = "network"
+    ALL = "all"
+
+
+class Alignment(StrEnum):
+    """How near the authenticated domain must be to the From domain."""
+
+    RELAXED = "relaxed"  # both are the entry's domain or below it
+    STRICT = "strict"  # equal
+
+
+class Truth(Enum):
+    """Three values: UNKNOWN where a look-up that got no answer could still make it true."""
+
+    FALSE = 0
+    UNKNOWN = 1
+    TRUE = 2
+
+    def __or__(self, other: Truth) -> Truth:
+        return self if self.value >= other.value else other
+
+    def __and__(self, other: Truth) -> Truth:
+        return self if self.value <= other.value else other
+
+
+class SpfResult(StrEnum):
+    """RFC 7208 §2.6."""
+
+    NONE = "none"  # no record, or no domain to ask for
+    NEUTRAL = "neutral"  # the domain makes no statement about the client
+    PASS = "pass"  # the client may send for the domain  # noqa: S105
+    FAIL = "fail"  # the client may not
+    SOFTFAIL = "softfail"  # the client probably may not
+    TEMPERROR = "temperror"  # DNS gave no answer
+    PERMERROR = "permerror"  # the record cannot be evaluated
+
+
+class DkimResult(StrEnum):
+    """RFC 8601 §2.7.1."""
+
+    NONE = "none"  # not signed
+    PASS = "pass"  # the signature holds, and nothing of ours speaks against it  # noqa: S105
+    FAIL = "fail"  # the signature does not fit the message
+    POLICY = "policy"  # readable, but not acceptable to us
+    NEUTRAL = "neutral"  # not looked into (an unaligned domain)
+    TEMPERROR = "temperror"  # DNS gave no answer
+    PERMERROR = "permerror"  # cannot be evaluated: bad syntax, no key
+
+
+class DnsStatus(StrEnum):
+    """What DNS said to one question."""
+
+    ANSWER = "answer"  # records
+    NO_DATA = "no-data"  # the name is there, without records of this type
+    NO_NAME = "no-name"  # NXDOMAIN
+    TIMEOUT = "timeout"  # no answer within the time we have
+    SERVFAIL = "servfail"  # the servers failed or refused
+
+
+@dataclass(frozen=True, slots=True)
+class DnsAnswer:
+    """The answer to one question; `records` holds str for A, AAAA, PTR, bytes for TXT (strings joined),
+    (preference, name) for MX."""
+
+    status: DnsStatus
+    records: tuple[str | bytes | tuple[int, str], ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return self.status in (DnsStatus.TIMEOUT, DnsStatus.SERVFAIL)
+
+
+Lookup = Callable[[str, str], DnsAnswer]
+"""(name, type) to answer; never raises."""
+
+
+class DnsState(StrEnum):
+    """How DNS did for a whole message."""
+
+    OK = "ok"
+    STALE = "stale"  # an old answer stood in for a failed one
+    TEMPERROR = "temperror"
+
+
+# ---- the message -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderField:
+    """One field as it came: `value` is all after the colon, leading blank included, folds as CR LF."""
+
+    name: bytes
+    value: bytes
+
+    @property
+    def key(self) -> bytes:
+        """The name for comparing: lower case, without the blanks some senders put before the colon."""
+        return self.name.rstrip(b" \t").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The header, top first. Beyond the limits nothing is kept but how often a field came, by key for those that
+    must not escape notice, under b"" for the others."""
+
+    fields: tuple[HeaderField, ...]
+    beyond: Mapping[bytes, int] = field(default_factory=dict)
+
+    def all(self, key: bytes) -> list[HeaderField]:
+        return [f for f in self.fields if f.key == key]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the SMTP session says about a message."""
+
+    client: IPAddress | None
+    helo: str
+    mail_from: str  # as the client wrote it, angle brackets and all
+    rcpts: tuple[str, ...] = ()
+    rcpt_count: int = 0
+    authenticated: bool = False
+    hostname: str = ""  # of the MTA: macro {j}
+    queue_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mailbox: local part as written (unquoted), domain as lower-case A-labels."""
+
+    local: str
+    domain: str
+
+    def __str__(self) -> str:
+        if re.fullmatch(r"[^\s\x00-\x20\"(),:;<>@\[\\\]\x7f]+", self.local):
+            return f"{self.local}@{self.domain}"
+        return '"' + re.sub(r'([\\"])', r"\\\1", self.local) + f'"@{self.domain}'
+
+
+# ---- the trusted list ------------------------------------------------------------------------------
+
+
+def is_within(domain: str, parent: str) -> bool:
+    """Whether a domain is `parent` or below it, label by label; both as lower-case A-labels."""
+    return domain == parent or domain.endswith("." + parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One trusted sender. Addresses are (local part pattern, domain); `*` stands for any characters."""
+
+    id: str
+    name: str
+    domain: str
+    addresses: tuple[tuple[str, str], ...]
+    require: Require = Require.ANY
+    alignment: Alignment = Alignment.RELAXED
+    networks: tuple[IPNetwork, ...] = ()
+    signers: frozenset[str] = frozenset()
+    evidence_domains: frozenset[str] = frozenset()
+    expires: date | None = None
+    actions: Mapping[Verdict, Action] = field(default_factory=dict)
+
+    def lists(self, address: Address) -> bool:
+        """Whether the very address is on the list; only A-Z is folded, and `*` never meets an `@`."""
+        local = ascii_lower(address.local)
+        return any(
+            domain == address.domain
+            and (local == pattern or ("*" in pattern and "@" not in local and _wildcard(pattern)(local)))
+            for pattern, domain in self.addresses
+        )
+
+    def counts_domain(self, domain: str, from_domain: str) -> bool:
+        """Whether an authenticated domain is aligned with a From domain under this entry (DESIGN §2)."""
+        if self.evidence_domains:
+            return domain in self.evidence_domains
+        if self.alignment is Alignment.STRICT:
+            return domain == from_domain
+        return is_within(domain, self.domain) and is_within(from_domain, self.domain)
+
+    def expired(self, today: date) -> bool:
+        return self.expires is not None and today > self.expires
+
+
+@functools.lru_cache(maxsize=1024)
+def _wildcard(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile("(?s:" + ".*".join(map(re.escape, pattern.split("*"))) + r")\Z").match
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedList:
+    """The entries in force."""
+
+    entries: tuple[Entry, ...] = ()
+
+    def entry(self, sender: str | None) -> Entry | None:
+        return next((e for e in self.entries if e.id == sender), None)
+
+    def for_address(self, address: Address) -> Entry | None:
+        """The entry that lists the very address: an exact one before a wildcard."""
+        exact = (ascii_lower(address.local), address.domain)
+        listing = [e for e in self.entries if e.lists(address)]
+        return next((e for e in listing if exact in e.addresses), listing[0] if listing else None)
+
+    def for_domain(self, domain: str) -> Entry | None:
+        """The entry whose domain this is, or is above it; the longest wins."""
+        owners = [e for e in self.entries if is_within(domain, e.domain)]
+        return max(owners, key=lambda e: len(e.domain), default=None)
+
+
+# ---- claim, evidence, decision ---------------------------------------------------------------------
+
+
+class ClaimKind(StrEnum):
+    """What a message shows its reader."""
+
+    LISTED = "listed"  # exactly one listed address
+    DOMAIN = "domain"  # another address of a trusted domain
+    AMBIGUOUS = "ambiguous"  # From has no single reading, and names a trusted sender
+    IMITATION = "imitation"  # another domain that looks like a trusted sender
+    NONE = "none"  # nothing to do with the list
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which trusted sender a message shows, and how."""
+
+    kind: ClaimKind
+    sender: str | None = None
+    address: Address | None = None
+    reason: Reason | None = None
+
+    @property
+    def needs_evidence(self) -> bool:
+        """Only these two verdicts depend on what SPF and DKIM say."""
+        return self.kind in (ClaimKind.LISTED, ClaimKind.DOMAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class DkimEvidence:
+    """One signature. `truth` is UNKNOWN where only a look-up is missing."""
+
+    result: DkimResult
+    domain: str | None = None
+    selector: str | None = None
+    algorithm: str | None = None
+    bits: int | None = None
+    aligned: bool = False
+    counts: bool = False
+    reason: Reason | None = None
+
+    @property
+    def truth(self) -> Truth:
+        if self.counts:
+            return Truth.TRUE
+        return Truth.UNKNOWN if self.aligned and self.result is DkimResult.TEMPERROR else Truth.FALSE
+
+
+@dataclass(frozen=True, slots=True)
+class SpfEvidence:
+    """The SPF result of one identity. `mechanism` is the innermost that matched, `record` its domain."""
+
+    result: SpfResult = SpfResult.NONE
+    domain: str | None = None
+    identity: str | None = None  # "mailfrom" or "helo"
+    aligned: bool = False
+    counts: bool = False
+    mechanism: str | None = None
+    record: str | None = None
+    reason: Reason | None = None
+
+    @property
+    def truth(self) -> Truth:
+        if self.counts:
+            return Truth.TRUE
+        return Truth.UNKNOWN if self.aligned and self.result is SpfResult.TEMPERROR else Truth.FALSE
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that SPF, DKIM and the client's network say about a message."""
+
+    dkim: tuple[DkimEvidence, ...] = ()
+    spf: SpfEvidence = SpfEvidence(reason=Reason.NOT_CHECKED)
+    network: bool = False
+    dns: DnsState = DnsState.OK
+
+    @property
+    def dkim_truth(self) -> Truth:
+        return functools.reduce(Truth.__or__, (s.truth for s in self.dkim), Truth.FALSE)
+
+    @property
+    def dkim_result(self) -> DkimResult:
+        """One word for all signatures: that of the best."""
+        order = list(DkimResult)
+        ranked = sorted(self.dkim, key=lambda s: (not s.counts, not s.aligned, order.index(s.result)))
+        return ranked[0].result if ranked else DkimResult.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderEdit:
+    """One change of the header, in the order to be made. `index` counts fields of the name from 1;
+    for an insertion it is the place in the header, 0 being the top."""
+
+    op: str  # "insert", "delete", or "change" (Subject only)
+    name: str
+    index: int
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is said of a message and done with it."""
+
+    verdict: Verdict
+    action: Action
+    sender: str | None = None
+    by: tuple[str, ...] = ()
+    reason: Reason | None = None
+    claim: Claim = Claim(ClaimKind.NONE)
+    evidence: Evidence = Evidence()
+    edits: tuple[HeaderEdit, ...] = ()
+    text: str = ""  # for the reply or the quarantine: why, in one sentence
+
+    @property
+    def stripped(self) -> int:
+        """How many forged fields are deleted."""
+        return sum(e.op == "delete" for e in self.edits)
+
+
+# ---- settings --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what is read of a message: octets and counts."""
+
+    header_size: int = 1 << 20
+    header_fields: int = 2000
+    from_size: int = 4096
+    signature_size: int = 16384
+    signatures: int = 10
+    signed_fields: int = 250
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedHosts:
+    """Our other MX hosts: what they have judged is not judged again."""
+
+    networks: tuple[IPNetwork, ...] = ()
+    hosts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """`servers` are (address, port); empty: as resolv.conf says. `timeout` bounds all look-ups of a message."""
+
+    servers: tuple[tuple[str, int], ...] = ()
+    timeout: float = 5.0
+    cache: bool = True
+
+
+LOOPBACK: tuple[IPNetwork, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+DEFAULT_HEADER = "X-Trusted-Sender"
+
+DEFAULT_ACTIONS: Mapping[Verdict, Action] = dict.fromkeys(Verdict, Action.TAG) | {
+    Verdict.UNDETERMINED: Action.DEFER,
+    Verdict.UNCHECKED: Action.NONE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Both configuration files, read and checked."""
+
+    senders: TrustedList = TrustedList()
+    socket: str = "unix:/var/spool/postfix/pratique/milter.sock"
+    mode: Mode = Mode.ENFORCE
+    actions: Mapping[Verdict, Action] = field(default_factory=lambda: DEFAULT_ACTIONS)
+    authserv_id: str | None = None
+    authserv_ids: frozenset[str] = frozenset()
+    header: str = DEFAULT_HEADER
+    subject_tag: str | None = None
+    strip_authentication_results: bool = True
+    local_networks: tuple[IPNetwork, ...] = LOOPBACK
+    relays: tuple[IPNetwork, ...] = ()
+    trusted_hosts: TrustedHosts = TrustedHosts()
+    local_domains: frozenset[str] = frozenset()
+    defer_for: timedelta = timedelta(hours=4)
+    clock_skew: timedelta = timedelta(minutes=5)
+    dns: DnsSettings = DnsSettings()
+    limits: Limits = Limits()
+    log_format: str = "logfmt"
+    log_level: str = "info"
+
+    def action(self, verdict: Verdict, entry: Entry | None) -> Action:
+        """The entry's action, else the site's. What is verified cannot be acted on."""
+        if verdict in (Verdict.VERIFIED, Verdict.UNCHECKED):
+            return DEFAULT_ACTIONS[verdict]
+        if entry is not None and verdict in entry.actions:
+            return entry.actions[verdict]
+        return self.actions.get(verdict, DEFAULT_ACTIONS[verdict])
+
+
+def in_networks(client: IPAddress | None, networks: tuple[IPNetwork, ...]) -> bool:
+    """Whether the client's address is in one of the networks (IPv4-mapped IPv6 counts as IPv4)."""
+    if client is None:
+        return False
+    mapped = client.ipv4_mapped if isinstance(client, ipaddress.IPv6Address) else None
+    address = mapped or client
+    return any(address.version == n.version and address in n for n in networks)

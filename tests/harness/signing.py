@@ -1,0 +1,87 @@
+"""DKIM keys of our own, and signing with any choice of tags, good and bad.
+
+dkimpy signs only what it finds proper; the corpus needs what is improper too. So the tags are ours here, and
+the canonicalisation, hash and RSA arithmetic dkimpy's.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dkim
+import nacl.encoding
+import nacl.signing
+from dkim.canonicalization import CanonicalizationPolicy
+from dkim.crypto import RSASSA_PKCS1_v1_5_sign, parse_pem_private_key
+
+KEYS = Path(__file__).resolve().parent.parent / "keys"
+SIGNED = ("From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding")
+
+
+@functools.cache
+def rsa_key(name: str) -> object:
+    return parse_pem_private_key((KEYS / f"{name}.pem").read_bytes())
+
+
+@functools.cache
+def ed25519_key(name: str) -> nacl.signing.SigningKey:
+    return nacl.signing.SigningKey(hashlib.sha256(f"pratique test key {name}".encode()).digest())
+
+
+def key_record(name: str = "rsa2048", **tags: str) -> str:
+    """The TXT record of a test key; `tags` replace or add tags (h, s, t, k, v, p)."""
+    if name.startswith("ed25519"):
+        public = ed25519_key(name).verify_key.encode(nacl.encoding.Base64Encoder).decode()
+        record = {"v": "DKIM1", "k": "ed25519"} | tags
+    else:
+        public = (KEYS / f"{name}.pub").read_text().strip()
+        record = {"v": "DKIM1", "k": "rsa"} | tags
+    record.setdefault("p", public)
+    return "; ".join(f"{tag}={value}" for tag, value in record.items())
+
+
+@dataclass(frozen=True)
+class Sign:
+    """How to sign. `tags` replace or add tags of the signature; an empty value takes a tag out."""
+
+    domain: str = "ternum-bfc.fr"
+    selector: str = "s1"
+    key: str = "rsa2048"
+    algorithm: str = ""
+    canonicalization: str = "relaxed/relaxed"
+    signed: Sequence[str] = SIGNED
+    tags: dict[str, str] = field(default_factory=dict)
+    layout: str = "; "  # what separates the tags
+    name: str = "DKIM-Signature"
+
+
+def sign(message: bytes, how: Sign) -> bytes:
+    """The message with a signature on top. `message` has CR LF line ends."""
+    signer = dkim.DKIM(message)
+    algorithm = how.algorithm or ("ed25519-sha256" if how.key.startswith("ed25519") else "rsa-sha256")
+    hash_name = "sha1" if algorithm.endswith("sha1") else "sha256"
+    policy = CanonicalizationPolicy.from_c_value(how.canonicalization.encode())
+    body = policy.canonicalize_body(signer.body)
+    if length := how.tags.get("l"):
+        body = body[: int(length)]
+    tags = {"v": "1", "a": algorithm, "c": how.canonicalization, "d": how.domain, "s": how.selector}
+    tags["h"] = ":".join(how.signed)
+    tags["bh"] = base64.b64encode(hashlib.new(hash_name, body).digest()).decode()
+    tags |= how.tags
+    value = " " + how.layout.join(f"{tag}={text}" for tag, text in tags.items() if text) + how.layout + "b="
+    hasher = hashlib.new(hash_name)
+    names = [name.encode().lower() for name in how.signed]
+    headers = policy.canonicalize_headers(signer.headers)
+    dkim.hash_headers(hasher, policy, headers, names, (how.name.encode(), value.encode()), None)
+    if how.key.startswith("ed25519"):
+        signature = ed25519_key(how.key).sign(hasher.digest()).signature
+    else:
+        signature = bytes(RSASSA_PKCS1_v1_5_sign(hasher, rsa_key(how.key)))
+    text = base64.b64encode(signature).decode()
+    folded = "\r\n\t".join(text[i : i + 72] for i in range(0, len(text), 72))
+    return f"{how.name}:{value}{folded}\r\n".encode() + message
