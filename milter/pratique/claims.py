@@ -41,12 +41,11 @@ def find_claim(header: Header, senders: TrustedList, limits: Limits) -> Claim:
     trusted domain (6-7), an imitation (8), nothing (9).
     """
     values = [field.value for field in header.all(b"from")]
-    copies = len(values) + header.beyond.get(b"from", 0)
-    if not copies:
+    if not values:
         return Claim(ClaimKind.NONE)
     noticed = _notice(values, senders)
     try:
-        mailbox = _one_mailbox(values, copies, header, limits)
+        mailbox = _one_mailbox(values, header, limits)
     except UnreadableError as problem:
         if noticed is None:
             return Claim(ClaimKind.NONE)
@@ -58,8 +57,8 @@ def find_claim(header: Header, senders: TrustedList, limits: Limits) -> Claim:
     return _imitation(mailbox, senders)
 
 
-def _one_mailbox(values: list[bytes], copies: int, header: Header, limits: Limits) -> Mailbox:
-    if copies != 1:
+def _one_mailbox(values: list[bytes], header: Header, limits: Limits) -> Mailbox:
+    if len(values) != 1:
         raise UnreadableError(Reason.SEVERAL_FROM_FIELDS)
     if header.beyond:
         raise UnreadableError(Reason.HEADER_TOO_LARGE)

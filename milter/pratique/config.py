@@ -285,6 +285,8 @@ def _text(value: Any) -> str:
 
 
 def _date(value: Any) -> date:
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        value = date.fromisoformat(value)
     if type(value) is not date:
         raise ValueError("expected a date such as 2027-12-31")
     return value

@@ -6,6 +6,7 @@ gives the verdict `undetermined`; one in applying it is left to pymilter, which 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 import time
@@ -24,6 +25,24 @@ log = logging.getLogger("pratique")
 
 _MAX_KEPT_RCPTS = 3
 _MAX_ENVELOPE = 1024  # octets of HELO, MAIL FROM, RCPT TO: RFC 5321 allows less
+
+
+def guarded(callback: Callable[..., None]) -> Callable[..., Any]:
+    """A callback that stores a fact, and to which the MTA expects no answer.
+
+    pymilter turns an exception here into silence, and the MTA waits for its time-out: so none gets out.
+    """
+
+    @functools.wraps(callback)
+    def wrapper(self: Filter, *args: Any) -> Any:
+        try:
+            callback(self, *args)
+        except Exception:
+            self.fail()
+        return Milter.CONTINUE
+
+    answering_nothing: Callable[..., Any] = Milter.noreply(wrapper)
+    return answering_nothing
 
 
 @Milter.header_leading_space
@@ -45,51 +64,49 @@ class Filter(Milter.Base):  # type: ignore[misc]
         self._authenticated = False
         self._collector = headers.HeaderCollector(self._settings)
         self._examination: Examination | None = None
+        self._failed = False
 
     # ---- the callbacks, in the order in which they come
 
-    @Milter.noreply
-    def connect(self, hostname: str, family: int, hostaddr: Any) -> Any:  # noqa: ARG002
+    @guarded
+    def connect(self, hostname: str, family: int, hostaddr: Any) -> None:  # noqa: ARG002
         self._client = _address(hostaddr)
-        return Milter.CONTINUE
 
-    @Milter.noreply
-    def hello(self, hostname: str) -> Any:
+    @guarded
+    def hello(self, hostname: str) -> None:
         self._helo = hostname[:_MAX_ENVELOPE]
-        return Milter.CONTINUE
 
-    @Milter.noreply
+    @guarded
     @Milter.decode("replace")
-    def envfrom(self, path: str, *params: str) -> Any:  # noqa: ARG002
+    def envfrom(self, path: str, *params: str) -> None:  # noqa: ARG002
         self._forget()
         self._mail_from = path[:_MAX_ENVELOPE]
-        return Milter.CONTINUE
 
-    @Milter.noreply
+    @guarded
     @Milter.decode("replace")
-    def envrcpt(self, path: str, *params: str) -> Any:  # noqa: ARG002
+    def envrcpt(self, path: str, *params: str) -> None:  # noqa: ARG002
         self._rcpt_count += 1
         if len(self._rcpts) < _MAX_KEPT_RCPTS:
             self._rcpts.append(path[:_MAX_ENVELOPE])
-        return Milter.CONTINUE
 
-    @Milter.noreply
+    @guarded
     @Milter.decode("bytes")
-    def header(self, name: str, value: bytes) -> Any:
+    def header(self, name: str, value: bytes) -> None:
         self._collector.add(name.encode("utf-8", "surrogateescape"), as_crlf(value))
-        return Milter.CONTINUE
 
-    @Milter.noreply
-    def eoh(self) -> Any:
+    @guarded
+    def eoh(self) -> None:
         self._authenticated = bool(self.getsymval("{auth_type}") or self.getsymval("{auth_authen}"))
-        self._safely(self._begin)
-        return Milter.CONTINUE
+        self._examination = Examination(self._session(), self._collector.header(), self._settings, datetime.now(UTC))
 
     def body(self, piece: bytes) -> Any:
         examination = self._examination
         if examination is None or not examination.wants_body:
             return Milter.SKIP
-        self._safely(lambda: examination.body(piece))
+        try:
+            examination.body(piece)
+        except Exception:
+            self.fail()
         return Milter.CONTINUE
 
     def eom(self) -> Any:
@@ -108,25 +125,19 @@ class Filter(Milter.Base):  # type: ignore[misc]
 
     # ---- judging: whatever goes wrong here gives `undetermined`
 
-    def _begin(self) -> None:
-        self._examination = Examination(self._session(), self._collector.header(), self._settings, datetime.now(UTC))
+    def fail(self) -> None:
+        """The judging of this message has raised: log it, and judge no further."""
+        log.exception("%s: cannot judge the message", self._queue_id())
+        self._failed = True
+        self._examination = None
 
     def _decide(self) -> Decision:
-        decisions: list[Decision] = []
-        if examination := self._examination:
-            lookups = Lookups(self._resolver, self._settings.dns.timeout)
-            self._safely(lambda: decisions.append(examination.decide(lookups)))
-        if decisions:
-            return decisions[0]
+        if self._examination and not self._failed:
+            try:
+                return self._examination.decide(Lookups(self._resolver, self._settings.dns.timeout))
+            except Exception:
+                self.fail()
         return internal_error(self._session(), self._collector.header(), self._settings, datetime.now(UTC))
-
-    def _safely(self, call: Callable[[], None]) -> None:
-        """Run a step of the judging; one that raises ends the judging of this message."""
-        try:
-            call()
-        except Exception:
-            log.exception("%s: cannot judge the message", self._queue_id())
-            self._examination = None
 
     def _session(self) -> Session:
         return Session(

@@ -48,15 +48,19 @@ class HeaderCollector:
         self._fields: list[HeaderField] = []
         self._beyond: dict[bytes, int] = {}
         self._size = 0
+        self._late_from = 0
 
     def add(self, name: bytes, value: bytes) -> None:
         field = HeaderField(name, value)
         self._size += len(name) + len(value)
         if self._size <= self._limits.header_size and len(self._fields) < self._limits.header_fields:
             self._fields.append(field)
-        else:
-            key = field.key if field.key in self._watched else b""
-            self._beyond[key] = self._beyond.get(key, 0) + 1
+            return
+        key = field.key if field.key in self._watched else b""
+        self._beyond[key] = self._beyond.get(key, 0) + 1
+        if field.key == b"from" and self._late_from < 2:
+            self._late_from += 1  # whom it names must be seen, and that there are several
+            self._fields.append(field)
 
     def header(self) -> Header:
         return Header(tuple(self._fields), self._beyond)
@@ -66,8 +70,8 @@ class HeaderCollector:
 
 
 def watched(settings: Settings) -> frozenset[bytes]:
-    """The keys of fields that must not escape notice, however large the header is."""
-    names = ("From", AUTHENTICATION_RESULTS, DEFAULT_HEADER, settings.header)
+    """The keys of fields that only we may write: they are counted however large the header is."""
+    names = (AUTHENTICATION_RESULTS, DEFAULT_HEADER, settings.header)
     return frozenset(name.lower().encode("ascii") for name in names)
 
 

@@ -164,8 +164,8 @@ class HeaderField:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header, top first. Beyond the limits nothing is kept but how often a field came, by key for those that
-    must not escape notice, under b"" for the others."""
+    """The header, top first. Beyond the limits only From is kept (the first two); of the other fields it is known
+    how often they came, by key for those that only we may write, under b"" for the rest."""
 
     fields: tuple[HeaderField, ...]
     beyond: Mapping[bytes, int] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """A stored message, read the way an MTA hands it to a milter.
 
-Rules of this module: what Postfix makes of odd input is done here too (blanks before the colon, a line that
-is no field, NUL, bare CR), so that `explain` judges what the filter would see. The body is read in pieces.
+Rules of this module: what Postfix makes of odd input is done here too, so that `explain` judges what the filter
+would see. A line ends at LF, whatever CR stand before it; any other CR is a blank. A header line is cut at NUL.
+A line that is no field ends the header. The body is read in pieces.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:(.*)", re.DOTALL)
+_MBOX_LINE = re.compile(rb">*From ")  # `From : x` too, where it is the first line
+_DROPPED = (b"bcc", b"content-length", b"resent-bcc", b"return-path")  # message_drop_headers, postconf(5)
 _PIECE = 65536
 _LONGEST_LINE = 1 << 20  # octets; a longer one is taken for several
 
@@ -23,35 +26,44 @@ def read_header(source: BinaryIO) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The header fields, top first: name, and value with its leading blank and folds as CR LF. And the
     beginning of the body, where a line that is no field ended the header. Raises MessageError.
 
-    A leading mbox `From ` line is passed over.
+    Leading mbox `From ` lines are passed over.
     """
     fields: list[tuple[bytes, list[bytes]]] = []
     beginning, empty = b"", True
     while line := source.readline(_LONGEST_LINE):
-        first, empty = empty, False
-        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        empty = False
+        line = _without_cr(line.removesuffix(b"\n"))
+        text = line.partition(b"\0")[0]
         if not line:
             break
-        if fields and line[:1] in b" \t":
-            fields[-1][1].append(line)
-        elif match := _FIELD.match(line):
+        if fields and text[:1] in (b" ", b"\t"):
+            fields[-1][1].append(text)
+        elif not fields and _MBOX_LINE.match(line):
+            continue
+        elif match := _FIELD.match(text):
             fields.append((match[1], [match[2]]))
-        elif not (first and line.startswith((b"From ", b">From "))):
+        else:
             beginning = line + b"\r\n"
             break
     if not fields:
         raise MessageError("it is empty" if empty else "it has no header")
-    return [(name, b"\r\n".join(lines)) for name, lines in fields], beginning
+    return [(name, b"\r\n".join(lines)) for name, lines in fields if name.lower() not in _DROPPED], beginning
 
 
 def read_body(source: BinaryIO, beginning: bytes) -> Iterator[bytes]:
     """The body in pieces, its line ends as CR LF."""
     if beginning:
         yield beginning
-    held = b""
+    ended, held = True, b""
     while piece := source.read(_PIECE):
-        piece = (held + piece).replace(b"\r\n", b"\n")
-        held = b"\r" if piece.endswith(b"\r") else b""
-        yield piece.removesuffix(held).replace(b"\n", b"\r\n")
-    if held:
-        yield held
+        piece = held + piece
+        held = piece[len(piece.rstrip(b"\r")) :]  # a line end may follow
+        lines = piece.split(b"\n")
+        ended = not lines[-1]
+        yield b"\r\n".join(map(_without_cr, lines))
+    if not ended:
+        yield b"\r\n"
+
+
+def _without_cr(line: bytes) -> bytes:
+    return line.rstrip(b"\r").replace(b"\r", b" ")

@@ -13,7 +13,17 @@ from datetime import datetime, timedelta
 
 import dkim
 
-from pratique.model import Address, DkimEvidence, DkimResult, Entry, Header, HeaderField, Limits, Lookup
+from pratique.model import (
+    Address,
+    DkimEvidence,
+    DkimResult,
+    Entry,
+    Header,
+    HeaderField,
+    Limits,
+    Lookup,
+    is_within,
+)
 from pratique.reasons import Reason
 
 from .signature import (

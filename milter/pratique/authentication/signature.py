@@ -105,8 +105,9 @@ def parse_signature(field: HeaderField, limits: Limits) -> Signature:
         signed = tuple(name.strip(" \t\r\n").lower() for name in names)
         if not all(map(_FIELD_NAME.fullmatch, signed)):
             raise syntax
-        _base64(tags["b"])
         body_hash = _base64(tags["bh"])
+        if not body_hash or not _base64(tags["b"]):
+            raise syntax
         if "dns/txt" not in [method.strip() for method in tags.get("q", "dns/txt").split(":")]:
             raise syntax
         if "l" in tags and not re.fullmatch("[0-9]{1,76}", tags["l"]):

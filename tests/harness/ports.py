@@ -1,0 +1,104 @@
+"""What the private servers share: a free port, the unpacked packages, and processes that end for sure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def unpacked(package: str, path: str) -> Path:
+    """The file or folder `path` of a Debian package that tests/setup unpacked."""
+    found = CHECKOUT / ".debian" / package / path
+    if not found.exists():
+        raise FileNotFoundError(f"{found} is missing: run tests/setup")
+    return found
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free for TCP and UDP.
+
+    Below the kernel's own range (32768 and up), so that no outgoing connection takes it meanwhile.
+    """
+    for port in random.sample(range(20000, 32000), 100):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            # As servers do; else a port whose last connection still lingers looks taken.
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
+                return port
+    raise RuntimeError("no free port found")
+
+
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Poll until the condition holds; False if it did not within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+class Server:
+    """A server process, leader of a process group of its own, with all its children.
+
+    What it prints is added to the file `output`. It ends with the process that started it at the latest.
+    """
+
+    def __init__(self, command: list[str | Path], output: Path, env: dict[str, str] | None = None) -> None:
+        with output.open("ab") as file:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=env
+            )
+        # A killed pytest cleans nothing up, but the other end of this pipe is then closed. (The kernel's
+        # own means, PR_SET_PDEATHSIG, is lost when the Postfix master changes its user.)
+        self._watcher = subprocess.Popen(
+            ["sh", "-c", f"read -r _; kill -TERM -{self._process.pid}"],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def running(self) -> bool:
+        """Whether the server itself is there; its children may outlive it."""
+        return self._process.poll() is None
+
+    def terminate(self) -> None:
+        """Ask the server and its children to end, and wait for nothing."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+
+    def end(self) -> None:
+        """End the server and all its children, also where it has crashed, and wait for them."""
+        self._watcher.kill()
+        self._watcher.communicate()
+        group = self._process.pid
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, number)
+            if wait_until(lambda: not self.running() and not _alive(group), 5):
+                return
+        raise RuntimeError(f"process group {group} does not end")
+
+
+def _alive(group: int) -> bool:
+    """Whether the group has a process that is no zombie (in a container nobody may reap those)."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, process_group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if int(process_group) == group and state != "Z":
+                return True
+    return False

@@ -1,0 +1,116 @@
+"""A whole site for tests: a DNS server with a zone of ours, `pratique run`, and a private Postfix before it.
+
+    with Stand(SHIPPED / "pratique.yaml", zone) as stand:
+        reply = stand.postfix.send(message, "a@b.example", ["marches@commune.example"], client="192.0.2.7")
+        print(stand.postfix.outcome(reply.queue_id), stand.log_line(reply.queue_id))
+
+Postfix has the very settings of config/postfix/, the service those of a pratique.yaml: but for socket and
+DNS server, which are the stand's own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from harness.dns_server import DnsServer
+from harness.ports import CHECKOUT, Server, wait_until
+from harness.postfix import Postfix
+
+SHIPPED = CHECKOUT / "config"
+
+
+class Stand:
+    """Runs while the context is open. `overrides` are laid over what the file `config` says.
+
+    `second_cleanup`: with the lines of master.cf.pratique. `config` is then the service's file in force,
+    `log` its log.
+    """
+
+    def __init__(self, config: Path, zone: str, *, second_cleanup: bool = False, **overrides: Any) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="pratique-stand-")
+        self._running = ExitStack()
+        self._filter: Server | None = None
+        self.folder = Path(self._temporary.name)
+        self.config = self.folder / "pratique.yaml"
+        self.log = self.folder / "log"
+        self.dns = DnsServer(zone)
+        smtpd, *services = shipped_master_cf() if second_cleanup else ["n - n - - smtpd"]
+        self.postfix = Postfix(main_cf=shipped_main_cf(), master_cf=services, smtpd=smtpd)
+        self.socket = self.postfix.socket_directory / "milter.sock"
+        settings = yaml.safe_load(config.read_text()) or {}
+        settings["senders"] = str(config.resolve().parent / settings.get("senders", "trusted-senders.yaml"))
+        settings |= {"socket": f"unix:{self.socket}", "dns": {"servers": [self.dns.address]}} | overrides
+        self.config.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    def __enter__(self) -> Stand:
+        with ExitStack() as running:  # which ends in reverse what has begun, where the next does not begin
+            running.enter_context(self._temporary)
+            running.enter_context(self.dns)
+            running.callback(self.stop_filter)
+            self.start_filter()
+            running.enter_context(self.postfix)
+            self._running = running.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def start_filter(self) -> None:
+        """Start `pratique run` and wait until it listens."""
+        # Its log is for people, whatever started us.
+        environment = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
+        command: list[str | Path] = [CHECKOUT / ".venv/bin/pratique", "run", "--config", self.config]
+        running = self._filter = Server(command, self.log, environment)
+        if not wait_until(lambda: self._listens() or not running.running(), 10) or not running.running():
+            self.stop_filter()
+            raise RuntimeError(f"pratique did not start:\n{self.log.read_text(errors='replace')}")
+
+    def stop_filter(self) -> None:
+        """End `pratique run`; Postfix finds nobody at the socket then."""
+        if self._filter:
+            self._filter.terminate()
+            wait_until(lambda: not self._listens(), 5)  # libmilter sees a signal when somebody knocks, or every 5 s
+            self._filter.end()
+            self._filter = None
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+    def log_lines(self) -> list[str]:
+        """The service's log so far. The line of a message is there before the client has its reply."""
+        return self.log.read_text(errors="replace").splitlines()
+
+    def log_line(self, queue_id: str | None) -> str | None:
+        """The line about a message."""
+        return next((line for line in self.log_lines() if line.startswith(f"{queue_id}: ")), None)
+
+
+def shipped_main_cf() -> dict[str, str]:
+    """The settings of config/postfix/main.cf.pratique."""
+    pairs = (line.partition("=")[::2] for line in _logical_lines("main.cf.pratique"))
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def shipped_master_cf() -> list[str]:
+    """The lines of config/postfix/master.cf.pratique: of the first one, port 25, what follows `smtp inet`."""
+    first, *others = _logical_lines("master.cf.pratique")
+    return [first.removeprefix("smtp").strip().removeprefix("inet").strip(), *others]
+
+
+def _logical_lines(name: str) -> list[str]:
+    """A file of config/postfix as Postfix reads it, postconf(5), and its paths those in the checkout."""
+    text = re.sub(r"(?m)^[ \t]*(#.*)?\n", "", (SHIPPED / "postfix" / name).read_text())
+    text = re.sub(r"\n[ \t]+", " ", text)
+    return text.replace("/etc/postfix", str(SHIPPED / "postfix")).splitlines()
