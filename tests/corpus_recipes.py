@@ -1056,8 +1056,8 @@ case(
     "",
     unclaimed(
         edits=[
-            {"op": "delete", "name": "X-Licence"},
             {"op": "delete", "name": "X-Trusted-Sender"},
+            {"op": "delete", "name": "X-Licence"},
             {"op": "insert", "name": "X-Licence"},
         ]
     ),

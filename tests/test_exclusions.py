@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 from conftest import ROOT
 
 RUN = """
@@ -43,7 +44,9 @@ class Rule(NamedTuple):
 DKIM, KEY, SPF = "authentication/dkim_check.py", "authentication/signature.py", "authentication/spf_check.py"
 RULES = {
     "From is signed": Rule(DKIM, 'b"from" not in signature.signed', "False", ("no-dkim-from-unsigned",)),
-    "Subject is signed": Rule(DKIM, 'b"subject" not in signature.signed and', "False and", ("no-dkim-subject-unsigned",)),
+    "Subject is signed": Rule(
+        DKIM, 'b"subject" not in signature.signed and', "False and", ("no-dkim-subject-unsigned",)
+    ),
     "no l=": Rule(DKIM, "if signature.body_length:", "if False:", ("no-dkim-body-length",)),
     "no rsa-sha1": Rule(DKIM, 'signature.algorithm == "rsa-sha1"', "False", ("no-dkim-sha1",)),
     "RSA key length": Rule(DKIM, "bits < SHORTEST_RSA_KEY", "False", ("no-dkim-short-key",)),
@@ -51,49 +54,90 @@ RULES = {
     "key for e-mail": Rule(KEY, 'if not {"*", "email"} & set', "if False and set", ("no-dkim-key-not-for-email",)),
     "key for this hash": Rule(KEY, 'if "h" in tags and', "if False and", ("no-dkim-key-not-for-hash",)),
     "t=s binds i=": Rule(DKIM, "if key.strict_identity and", "if False and", ("no-dkim-key-strict-subdomain",)),
-    "i= within d=": Rule(DKIM, "not is_within(signature.identity, signature.domain)", "False", ("no-dkim-identity-elsewhere",)),
+    "i= within d=": Rule(
+        DKIM, "not is_within(signature.identity, signature.domain)", "False", ("no-dkim-identity-elsewhere",)
+    ),
     "x= not passed": Rule(DKIM, "signature.expiration < seconds - slack", "False", ("no-dkim-expired",)),
     "t= not in the future": Rule(DKIM, "signature.timestamp > seconds + slack", "False", ("no-dkim-future",)),
     "every copy is signed": Rule(
-        DKIM, "if copies > 1 and", "if False and",
+        DKIM,
+        "if copies > 1 and",
+        "if False and",
         tuple(f"no-dkim-second-{f}" for f in ("subject", "to", "date", "content-type", "reply-to", "mime-version")),
     ),
     "the body is the one signed": Rule(
         DKIM, "if body_hashes[signature.body_kind] != signature.body_hash:", "if False:", ("no-dkim-body-changed",)
     ),
-    "the signature fits": Rule(DKIM, "if not signature_fits(signature, key, header):", "if False:", ("no-dkim-other-key",)),
+    "the signature fits": Rule(
+        DKIM, "if not signature_fits(signature, key, header):", "if False:", ("no-dkim-other-key",)
+    ),
     "one key record": Rule(KEY, "if len(candidates) > 1:", "if False:", ("no-dkim-two-keys",)),
     "key version": Rule(KEY, 'and ("v" not in tags or first_is_version)', "", ("no-dkim-key-version",)),
     "ten signatures": Rule(DKIM, "if place >= limits.signatures:", "if False:", ("no-dkim-eleventh",)),
     "d= is aligned": Rule(
-        DKIM, "        if not aligned:", "        seen, aligned = replace(seen, aligned=True), True\n        if False:",
-        ("no-dkim-unaligned", "no-dkim-suffix", "no-dkim-prefix", "no-dkim-strict-subdomain", "no-dkim-evidence-domain"),
+        DKIM,
+        "        if not aligned:",
+        "        seen, aligned = replace(seen, aligned=True), True\n        if False:",
+        (
+            "no-dkim-unaligned",
+            "no-dkim-suffix",
+            "no-dkim-prefix",
+            "no-dkim-strict-subdomain",
+            "no-dkim-evidence-domain",
+        ),
     ),
     "label by label": Rule("model.py", 'domain.endswith("." + parent)', "domain.endswith(parent)", ("no-dkim-suffix",)),
-    "strict alignment": Rule("model.py", "if self.alignment is Alignment.STRICT:", "if False:", ("no-dkim-strict-subdomain",)),
+    "strict alignment": Rule(
+        "model.py", "if self.alignment is Alignment.STRICT:", "if False:", ("no-dkim-strict-subdomain",)
+    ),
     "evidence_domains": Rule("model.py", "if self.evidence_domains:", "if False:", ("no-dkim-evidence-domain",)),
     "MAIL FROM is aligned": Rule(SPF, "if not aligned:", "if False:", ("no-spf-unaligned",)),
-    "SPF pass": Rule(SPF, "if result is not SpfResult.PASS:", "if False:",
-                     ("no-spf-fail", "no-spf-softfail", "no-spf-neutral", "no-spf-two-records", "no-spf-none")),
+    "SPF pass": Rule(
+        SPF,
+        "if result is not SpfResult.PASS:",
+        "if False:",
+        ("no-spf-fail", "no-spf-softfail", "no-spf-neutral", "no-spf-two-records", "no-spf-none"),
+    ),
     "not nearly everyone": Rule(
-        SPF, "Reason.SPF_TOO_WIDE if query.lets_nearly_everyone_pass else None", "None",
-        ("no-spf-all", "no-spf-all-included", "no-spf-all-redirected", "no-spf-wide-ip4", "no-spf-wide-a",
-         "no-spf-wide-mx", "no-spf-wide-ip6", "no-spf-exists-everyone"),
+        SPF,
+        "Reason.SPF_TOO_WIDE if query.lets_nearly_everyone_pass else None",
+        "None",
+        (
+            "no-spf-all",
+            "no-spf-all-included",
+            "no-spf-all-redirected",
+            "no-spf-wide-ip4",
+            "no-spf-wide-a",
+            "no-spf-wide-mx",
+            "no-spf-wide-ip6",
+            "no-spf-exists-everyone",
+        ),
     ),
     "HELO only for the null sender": Rule(SPF, "if sender is None:", "if True:", ("no-spf-helo",)),
     "not behind a relay": Rule(
-        "authentication/__init__.py", "behind_relay = in_networks(", "behind_relay = False and in_networks(",
+        "authentication/__init__.py",
+        "behind_relay = in_networks(",
+        "behind_relay = False and in_networks(",
         ("no-spf-behind-relay", "no-network-behind-relay"),
     ),
     "the client's network": Rule(
-        "authentication/__init__.py", "in_networks(self._session.client, self._entry.networks)", "True", ("no-network", "no-all-network")
+        "authentication/__init__.py",
+        "in_networks(self._session.client, self._entry.networks)",
+        "True",
+        ("no-network", "no-all-network"),
     ),
     "the entry has not expired": Rule("policy.py", "if entry.expired(today):", "if False:", ("no-dkim-entry-expired",)),
-    "require: dkim": Rule("policy.py", "            return dkim\n", "            return dkim | spf\n", ("no-spf-require-dkim",)),
-    "require: spf": Rule("policy.py", "            return spf\n", "            return dkim | spf\n", ("no-dkim-require-spf",)),
+    "require: dkim": Rule(
+        "policy.py", "            return dkim\n", "            return dkim | spf\n", ("no-spf-require-dkim",)
+    ),
+    "require: spf": Rule(
+        "policy.py", "            return spf\n", "            return dkim | spf\n", ("no-dkim-require-spf",)
+    ),
     "require: all": Rule("policy.py", "else dkim & spf", "else dkim | spf", ("no-dkim-require-all",)),
-    "require: all, networks": Rule("policy.py", "return dkim & spf & network", "return dkim & spf", ("no-all-network",)),
-}  # fmt: skip
+    "require: all, networks": Rule(
+        "policy.py", "return dkim & spf & network", "return dkim & spf", ("no-all-network",)
+    ),
+}
 
 # A revoked key is no key: without the rule there is nothing to verify with (dkimpy fails on it). And a
 # missing key, a bad syntax, an unknown algorithm are no rules of ours but the lack of what is needed.

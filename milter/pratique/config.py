@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args, get_origin
 
 import yaml
 from email_validator import EmailNotValidError, validate_email
@@ -54,6 +54,8 @@ SHARED_SIGNERS = frozenset(
 _SHOWN = 60  # characters of a value found
 
 _DEFAULT_LIMITS = Limits()
+
+_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp")}
 
 Place = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
@@ -125,7 +127,7 @@ class Document:
             return [self._build(item, (*place, i)) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             return dict(self._pairs(node, place))
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag not in _TAGS:
             self._problem(node.start_mark, f"found the tag {node.tag}: write a plain value")
             return None
         try:
@@ -451,7 +453,9 @@ def _validated(model: type[M], document: Document) -> M:
     try:
         return model.model_validate({} if document.value is None else document.value)
     except ValidationError as invalid:
-        problems = [_in_words(error, model, document) for error in invalid.errors()]
+        # a list whose every item is wrong is also called too short
+        errors = [e for e in invalid.errors() if not (e["type"] == "too_short" and e["input"])]
+        problems = [_in_words(error, model, document) for error in errors]
         raise ConfigError(sorted(problems, key=lambda p: (p.line, p.column))) from None
 
 
@@ -491,9 +495,10 @@ def _known_keys(model: type[BaseModel], place: Place) -> list[str]:
     for step in place:
         if isinstance(current, type) and issubclass(current, BaseModel):
             current = current.model_fields[str(step)].annotation
-            inside = [a for a in getattr(current, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
-            current = inside[0] if inside else current
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+        if get_origin(current) is not dict or step not in model.model_fields:
+            models = [a for a in get_args(current) if isinstance(a, type) and issubclass(a, BaseModel)]
+            current = models[0] if models else current
+    return list(current.model_fields)
 
 
 # ---- the files -------------------------------------------------------------------------------------

@@ -81,8 +81,8 @@ def strip(header: Header, settings: Settings, mta: str, keep: HeaderField | None
 
     `keep` is the field of a trusted host; its Authentication-Results are kept along with it.
     """
-    names = dict.fromkeys((settings.header, DEFAULT_HEADER))
-    edits = [edit for name in names for edit in _delete(header, name, lambda f: f is not keep)]
+    names = {name.lower(): name for name in (DEFAULT_HEADER, settings.header)}
+    edits = [edit for name in names.values() for edit in _delete(header, name, lambda f: f is not keep)]
     if settings.strip_authentication_results and keep is None:
         ours = settings.authserv_ids | {host_name(settings, mta)}
         edits += _delete(header, AUTHENTICATION_RESULTS, lambda f: claims_authserv_id(f.value, ours))

@@ -1,8 +1,8 @@
 """A stored message, read the way an MTA hands it to a milter.
 
 Rules of this module: what Postfix makes of odd input is done here too, so that `explain` judges what the filter
-would see. A line ends at LF, whatever CR stand before it; any other CR is a blank. A header line is cut at NUL.
-A line that is no field ends the header. The body is read in pieces.
+would see. A line ends at LF or CR LF; any other CR is a blank. A header line is cut at NUL. A line that is no
+field ends the header. The body is read in pieces.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read_header(source: BinaryIO) -> tuple[list[tuple[bytes, bytes]], bytes]:
     beginning, empty = b"", True
     while line := source.readline(_LONGEST_LINE):
         empty = False
-        line = _without_cr(line.removesuffix(b"\n"))
+        line = _line(line.removesuffix(b"\n"))
         text = line.partition(b"\0")[0]
         if not line:
             break
@@ -56,14 +56,14 @@ def read_body(source: BinaryIO, beginning: bytes) -> Iterator[bytes]:
         yield beginning
     ended, held = True, b""
     while piece := source.read(_PIECE):
-        piece = held + piece
-        held = piece[len(piece.rstrip(b"\r")) :]  # a line end may follow
-        lines = piece.split(b"\n")
+        lines = (held + piece).split(b"\n")
         ended = not lines[-1]
-        yield b"\r\n".join(map(_without_cr, lines))
+        held = b"\r" if lines[-1].endswith(b"\r") else b""  # LF may follow
+        yield b"\r\n".join(map(_line, lines))
     if not ended:
         yield b"\r\n"
 
 
-def _without_cr(line: bytes) -> bytes:
-    return line.rstrip(b"\r").replace(b"\r", b" ")
+def _line(text: bytes) -> bytes:
+    """A line without its LF."""
+    return text.removesuffix(b"\r").replace(b"\r", b" ")

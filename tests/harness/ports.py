@@ -76,20 +76,22 @@ class Server:
         """Whether the server itself is there; its children may outlive it."""
         return self._process.poll() is None
 
-    def terminate(self) -> None:
-        """Ask the server and its children to end, and wait for nothing."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM)
+    def wait(self, timeout: float) -> int:
+        """Wait for the server itself to end: its exit status."""
+        return self._process.wait(timeout)
 
-    def end(self) -> None:
-        """End the server and all its children, also where it has crashed, and wait for them."""
+    def end(self, patience: float = 5) -> None:
+        """End the server and all its children, also where it has crashed, and wait for them.
+
+        After `patience` seconds they are killed.
+        """
         self._watcher.kill()
         self._watcher.communicate()
         group = self._process.pid
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number, timeout in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, number)
-            if wait_until(lambda: not self.running() and not _alive(group), 5):
+            if wait_until(lambda: not self.running() and not _alive(group), timeout):
                 return
         raise RuntimeError(f"process group {group} does not end")
 

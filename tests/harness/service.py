@@ -43,6 +43,9 @@ class Service:
     def running(self) -> bool:
         return self._server.running()
 
+    def wait(self, timeout: float) -> int:
+        return self._server.wait(timeout)
+
     def stop(self) -> None:
         """End it at once: libmilter takes up to five seconds over SIGTERM, and there is nothing to save."""
         with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,119 @@
+"""What people read is true: the table of reasons, the keys of the shipped files, the directions of imports."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import ROOT
+from pratique import config
+from pratique.model import TrustedList
+from pratique.reasons import Reason
+
+README = (ROOT / "README.md").read_text()
+PACKAGE = ROOT / "milter" / "pratique"
+
+MODEL = {"model", "reasons"}
+MAY_IMPORT = {
+    "reasons": set(),
+    "model": {"reasons"},
+    "mailbox": MODEL,
+    "claims": MODEL | {"mailbox"},
+    "authentication": MODEL | {"mailbox", "authentication"},
+    "policy": MODEL,
+    "headers": MODEL | {"mailbox"},
+    "examine": MODEL | {"claims", "authentication", "policy", "headers", "resolver"},
+    "config": MODEL | {"mailbox"},
+    "resolver": MODEL,
+    "record": MODEL,
+    "stored": MODEL,
+    "filter": MODEL | {"examine", "headers", "record", "resolver"},
+    "service": MODEL | {"filter", "config", "resolver", "__init__"},
+}
+PURE = ("model", "reasons", "mailbox", "claims", "policy", "headers", "record")
+IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
+
+
+def reason_table() -> str:
+    rows = [f"| `{reason}` | {reason.meaning} |" for reason in Reason]
+    return "\n".join(["| reason | meaning |", "| --- | --- |", *rows])
+
+
+def test_the_readme_tells_every_reason() -> None:
+    assert reason_table() in README
+
+
+def test_every_reason_is_used() -> None:
+    code = "".join(path.read_text() for path in PACKAGE.rglob("*.py") if path.name != "reasons.py")
+    assert [r.name for r in Reason if f"Reason.{r.name}" not in code] == []
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+def test_links_lead_somewhere(link: str) -> None:
+    assert (ROOT / link).exists()
+
+
+def test_the_shipped_list_is_good() -> None:
+    settings = config.load(ROOT / "config" / "pratique.yaml")
+    assert [entry.id for entry in settings.senders.entries] == ["ternum-bfc", "visma-opic"]
+
+
+def test_the_shipped_defaults_are_the_defaults() -> None:
+    """pratique.yaml says of each commented line that it is a default: taken in, nothing may change."""
+    text = (ROOT / "config" / "pratique.yaml").read_text()
+    lines = [line[1:] for line in text.splitlines() if re.match(r"#( {2})*[a-z_]+:|#  - ", line)]
+    examples = (
+        "authserv_id:",
+        "authserv_ids:",
+        "trusted_hosts:",
+        "  networks:",
+        "  hosts:",
+        "relays:",
+        "local_domains:",
+    )
+    values = yaml.safe_load("\n".join(line for line in lines if not line.startswith(examples)))
+    shipped = config.parse_service(yaml.safe_dump(values), "shipped")
+    default = config.parse_service("", "empty")
+    every = set(config.ServiceFile.model_fields)
+    assert {line.partition(":")[0] for line in lines if line[0] != " "} == every
+    left_out = {e.strip().rstrip(":") for e in examples}
+    assert {k for k in every - left_out - {"actions"} if getattr(shipped, k) != getattr(default, k)} == set()
+    assert shipped.settings(TrustedList()).actions == default.settings(TrustedList()).actions
+
+
+def test_the_list_explains_every_key() -> None:
+    comment = "".join(re.findall(r"^#.*\n", (ROOT / "config" / "trusted-senders.yaml").read_text(), re.MULTILINE))
+    assert [key for key in config.SenderFile.model_fields if f" {key}:" not in comment] == []
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, ours without `pratique.`, others by their first name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = path.parent.relative_to(PACKAGE.parent).parts
+            base = ".".join(inside[: len(inside) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module or "") if part)
+            here = module in ("pratique", "pratique.authentication")
+            found |= {f"{module}.{alias.name}" for alias in node.names} if here else {module}
+    return found
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_directions_of_imports(name: str) -> None:
+    files = sorted((PACKAGE / name).glob("*.py")) or [PACKAGE / f"{name}.py"]
+    for path in files:
+        ours = {m.split(".")[1] for m in imports(path) if m.startswith("pratique.")} - {"__version__"}
+        assert ours <= MAY_IMPORT[name], path
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_do_no_io(name: str) -> None:
+    found = {m.split(".")[0] for m in imports(PACKAGE / f"{name}.py")}
+    assert found & IMPURE <= ({"logging"} if name == "record" else set())  # the names of levels
