@@ -14,6 +14,8 @@ from pratique import config
 from pratique.model import TrustedList
 from pratique.reasons import Reason
 
+from harness.readme import reason_table
+
 README = (ROOT / "README.md").read_text()
 PACKAGE = ROOT / "milter" / "pratique"
 
@@ -22,7 +24,8 @@ MAY_IMPORT = {
     "reasons": set(),
     "model": {"reasons"},
     "mailbox": MODEL,
-    "claims": MODEL | {"mailbox"},
+    "lookalike": set(),
+    "claims": MODEL | {"mailbox", "lookalike"},
     "authentication": MODEL | {"mailbox", "authentication"},
     "policy": MODEL,
     "headers": MODEL | {"mailbox"},
@@ -34,13 +37,8 @@ MAY_IMPORT = {
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
     "service": MODEL | {"filter", "config", "resolver", "__init__"},
 }
-PURE = ("model", "reasons", "mailbox", "claims", "policy", "headers", "record")
+PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "policy", "headers", "record")
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
-
-
-def reason_table() -> str:
-    rows = [f"| `{reason}` | {reason.meaning} |" for reason in Reason]
-    return "\n".join(["| reason | meaning |", "| --- | --- |", *rows])
 
 
 def test_the_readme_tells_every_reason() -> None:

