@@ -1,0 +1,156 @@
+"""Takes each rule out of the code in turn, and looks whether a case of the corpus notices.
+
+    .venv/bin/python tests/mutate.py            every rule of claims, authentication, policy and headers
+    .venv/bin/python tests/mutate.py policy     those of the files whose name contains a word
+
+A rule is a condition (taken for false; each part of an `and` or `or` left out), a filter of a comprehension, an
+alternative of a conditional expression, an item of a constant table, or an exception that is raised. A rule that
+no case needs survives. Survivors must be explained, one a line, in tests/mutation_survivors.txt; one that is not,
+or an explanation for a rule that no longer survives, fails the run.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "milter" / "pratique"
+FILES = ("claims.py", "mailbox.py", "lookalike.py", "policy.py", "headers.py", "authentication/__init__.py",
+         "authentication/dkim_check.py", "authentication/signature.py", "authentication/spf_check.py",
+         "authentication/body.py")  # fmt: skip
+EXPLAINED = ROOT / "tests" / "mutation_survivors.txt"
+
+# Judges every case with the package in the first folder; status 1 at the first that is not as expected.
+JUDGE = """
+import io, sys, tempfile
+sys.path[:0] = sys.argv[1:]
+from pathlib import Path
+from harness import corpus
+from pratique import cli, config
+from pratique.model import Session
+from pratique.resolver import ZoneResolver
+import ipaddress
+settings = {}
+for case in corpus.read_all():
+    key = repr((case.config, case.senders))
+    if key not in settings:
+        with tempfile.TemporaryDirectory() as folder:
+            settings[key] = config.load(corpus.write_config(Path(folder), case))
+    facts = case.session
+    client = ipaddress.ip_address(facts["client"])
+    session = Session(client, facts["helo"], facts["mail_from"], tuple(facts["rcpts"]), 1, hostname="mx1.example.org")
+    decision = cli.judge(io.BytesIO(case.present()), session, settings[key], ZoneResolver(case.zone))
+    if corpus.differences(case.expected, cli.as_object("", decision, client)):
+        print(case.name)
+        sys.exit(1)
+"""
+
+
+class Mutant(NamedTuple):
+    """A file with one rule taken out; `name` says which, without line numbers, so that it lasts."""
+
+    file: str
+    name: str
+    line: int
+    source: str
+
+
+def mutants(file: str) -> Iterator[Mutant]:
+    """Every mutant of a file."""
+    tree = ast.parse((PACKAGE / file).read_text())
+    owners = {inner: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for inner in ast.walk(node)}
+    seen: dict[str, int] = {}
+    for node in ast.walk(tree):
+        for what, change in changes(node):
+            saved = copy.copy(node.__dict__)
+            change()
+            source = ast.unparse(ast.fix_missing_locations(tree))
+            node.__dict__.clear()
+            node.__dict__.update(saved)
+            owner = owners[node].name if node in owners else "module"
+            name = f"{file} {owner}: {what}"
+            seen[name] = seen.get(name, 0) + 1
+            suffix = f" #{seen[name]}" if seen[name] > 1 else ""
+            yield Mutant(file, name + suffix, getattr(node, "lineno", 0), source)
+
+
+def changes(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The ways to take a rule out of a node: what is done, and a function that does it."""
+
+    def put(field: str, value: object) -> Callable[[], None]:
+        return lambda: setattr(node, field, value)
+
+    if isinstance(node, ast.If | ast.While):
+        yield f"never `{shown(node.test)}`", put("test", ast.Constant(False))
+    if isinstance(node, ast.IfExp):
+        yield f"never `{shown(node.test)}` else", put("test", ast.Constant(False))
+        yield f"always `{shown(node.test)}` else", put("test", ast.Constant(True))
+    if isinstance(node, ast.BoolOp):
+        for part in node.values:
+            rest = [value for value in node.values if value is not part]
+            yield (
+                f"`{shown(node)}` without `{shown(part)}`",
+                put("values", rest if len(rest) > 1 else [rest[0], rest[0]]),
+            )
+    if isinstance(node, ast.comprehension):
+        for condition in node.ifs:
+            yield f"no filter `{shown(condition)}`", put("ifs", [c for c in node.ifs if c is not condition])
+    if isinstance(node, ast.Tuple | ast.List | ast.Set) and len(node.elts) > 1:
+        constant = all(isinstance(item, ast.Constant | ast.Tuple) for item in node.elts)
+        for item in node.elts if constant else ():
+            yield f"table without `{shown(item)}`", put("elts", [i for i in node.elts if i is not item])
+    if isinstance(node, ast.FunctionDef | ast.If | ast.For | ast.With | ast.Try | ast.ExceptHandler):
+        for statement in node.body:
+            if isinstance(statement, ast.Raise) and not isinstance(node, ast.If):
+                body = [ast.Pass() if s is statement else s for s in node.body]
+                yield f"no `{shown(statement)}`", put("body", body)
+
+
+def shown(node: ast.AST) -> str:
+    return " ".join(ast.unparse(node).split())
+
+
+def survives(mutant: Mutant) -> bool:
+    """Whether every case is judged as before with the rule taken out."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(PACKAGE, Path(folder) / "pratique")
+        (Path(folder) / "pratique" / mutant.file).write_text(mutant.source)
+        command = [sys.executable, "-c", JUDGE, folder, str(ROOT / "tests")]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+        except subprocess.TimeoutExpired:
+            return False
+    return done.returncode == 0
+
+
+def main(words: list[str]) -> int:
+    """Run every mutant; 0 where each survivor is explained and each explanation is needed."""
+    chosen = [file for file in FILES if not words or any(word in file for word in words)]
+    every = [mutant for file in chosen for mutant in mutants(file)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        survivors = [m for m, lives in zip(every, pool.map(survives, every), strict=True) if lives]
+    lines = EXPLAINED.read_text().splitlines() if EXPLAINED.exists() else []
+    explained = {line.partition(" -- ")[0] for line in lines if " -- " in line}
+    unexplained = [m for m in survivors if m.name not in explained]
+    names = {m.name for m in survivors}
+    needless = [name for name in sorted(explained) if name.split(" ")[0] in chosen and name not in names]
+    for mutant in unexplained:
+        print(f"survived, unexplained: {mutant.name}   (line {mutant.line})")
+    for name in needless:
+        print(f"explained, but did not survive: {name}")
+    print(f"{len(every)} rules taken out, {len(every) - len(survivors)} noticed by a case, {len(survivors)} not")
+    return 1 if unexplained or needless else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
