@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:(.*)", re.DOTALL)
-_MBOX_LINE = re.compile(rb">*From ")  # `From : x` too, where it is the first line
+_MBOX_LINE = re.compile(rb">*From (?![ \t]*:)")  # `From : x` is a field, for us: Postfix alone passes over it too
 _DROPPED = (b"bcc", b"content-length", b"resent-bcc", b"return-path")  # message_drop_headers, postconf(5)
 _LONGEST_FIELD = 60_000  # octets, a fold being one; Postfix cuts the rest off before it asks a milter
 _PIECE = 65536

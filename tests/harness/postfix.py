@@ -125,9 +125,9 @@ class Postfix:
             self._owner, self._setgid = pwd.getpwnam("postfix"), grp.getgrnam("postdrop")
         except KeyError:
             self._owner, self._setgid = pwd.getpwnam("uucp"), grp.getgrnam("news")
-        self.folder.chmod(0o755)
-        for folder in (self.folder / "conf", self.queue_directory):
-            folder.mkdir()
+        for folder in (self.folder, self.folder / "conf", self.queue_directory):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)  # whatever the umask
         for name, owned, grouped, mode in _QUEUE_FOLDERS:
             self._make(self.queue_directory / name, owned, self._setgid.gr_gid if grouped else 0, mode)
         self._make(self.folder / "data", True, 0, 0o700)
@@ -199,6 +199,7 @@ class Postfix:
         }
         for name, text in files.items():
             (conf / name).write_text(text)
+            (conf / name).chmod(0o644)
             # A file younger than 2 s might still be being written: every Postfix program waits that out.
             os.utime(conf / name, (time.time() - 10,) * 2)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import tempfile
 from contextlib import ExitStack
@@ -44,11 +45,15 @@ class Stand:
         self.log = self.folder / "log"
         self.dns = DnsServer(zone)
         smtpd, *services = shipped_master_cf() if second_cleanup else ["n - n - - smtpd"]
-        self.postfix = Postfix(main_cf=shipped_main_cf(), master_cf=services, smtpd=smtpd)
+        # What holds while the filter is down must come from the shipped line, not from the site's default.
+        main_cf = {"milter_default_action": "accept"} | shipped_main_cf()
+        self.postfix = Postfix(main_cf=main_cf, master_cf=services, smtpd=smtpd)
+        shutil.copy(SHIPPED / "postfix/header_checks.pratique", self.postfix.folder / "conf")
         self.socket = self.postfix.socket_directory / "milter.sock"
-        settings = yaml.safe_load(config.read_text()) or {}
+        settings = (yaml.safe_load(config.read_text()) or {}) | overrides
         settings["senders"] = str(config.resolve().parent / settings.get("senders", "trusted-senders.yaml"))
-        settings |= {"socket": f"unix:{self.socket}", "dns": {"servers": [self.dns.address]}} | overrides
+        settings["socket"] = f"unix:{self.socket}"
+        settings["dns"] = settings.get("dns", {}) | {"servers": [self.dns.address]}
         self.config.write_text(yaml.safe_dump(settings, sort_keys=False))
 
     def __enter__(self) -> Stand:
@@ -111,7 +116,6 @@ def shipped_master_cf() -> list[str]:
 
 
 def _logical_lines(name: str) -> list[str]:
-    """A file of config/postfix as Postfix reads it, postconf(5), and its paths those in the checkout."""
+    """The lines of a file of config/postfix as Postfix reads them, postconf(5)."""
     text = re.sub(r"(?m)^[ \t]*(#.*)?\n", "", (SHIPPED / "postfix" / name).read_text())
-    text = re.sub(r"\n[ \t]+", " ", text)
-    return text.replace("/etc/postfix", str(SHIPPED / "postfix")).splitlines()
+    return re.sub(r"\n[ \t]+", " ", text).splitlines()
