@@ -182,7 +182,18 @@ def test_help_and_version() -> None:
 
 def test_explain_closes_quietly_when_nobody_reads(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"From: x@shop.example\n\n")
-    command = [str(PROGRAM), *EXPLAIN[:-1], "--config", str(SHIPPED), "--zone", os.devnull]
+    command = [
+        str(PROGRAM),
+        "explain",
+        "--client",
+        "192.0.2.1",
+        "--mail-from",
+        "<>",
+        "--config",
+        str(SHIPPED),
+        "--zone",
+        os.devnull,
+    ]
     command += [str(tmp_path / "m")] * 2000
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
