@@ -16,7 +16,7 @@ SERVICE = {
     "unknown key": ("mod: enforce\n", "f:1:1: mod: there is no such key: did you mean mode?"),
     "unknown key, nothing near": (
         "dns:\n  zzz: 1\n",
-        "f:2:3: dns.zzz: there is no such key: expected one of servers, timeout, cache",
+        "f:2:3: dns.zzz: there is no such key: expected one of servers, timeout, cache, stale",
     ),
     "no such word": ("mode: enforced\n", 'f:1:7: mode: found "enforced": expected one of enforce, observe'),
     "yes for a word": ("mode: yes\n", "f:1:7: mode: found the truth value yes: expected one of enforce, observe"),
@@ -109,6 +109,14 @@ def test_wrong_list(name: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse_senders(text, "f", frozenset(["own.example"]))
     assert str(error.value) == expected
+
+
+def test_keys_of_a_later_version_are_taken_with_a_warning() -> None:
+    _, warnings = parse_service("mode: observe\nworkers: 2\ndns:\n  stale: 24h\n", "f")
+    assert warnings == (
+        "f:2:1: workers: this version does not use the key",
+        "f:4:3: dns.stale: this version does not use the key",
+    )
 
 
 def test_all_errors_at_once() -> None:

@@ -74,9 +74,9 @@ def test_the_shipped_defaults_are_the_defaults() -> None:
         "local_domains:",
     )
     values = yaml.safe_load("\n".join(line for line in lines if not line.startswith(examples)))
-    shipped = config.parse_service(yaml.safe_dump(values), "shipped")
-    default = config.parse_service("", "empty")
-    every = set(config.ServiceFile.model_fields)
+    shipped, _ = config.parse_service(yaml.safe_dump(values), "shipped")
+    default, _ = config.parse_service("", "empty")
+    every = set(config.ServiceFile.model_fields) - {place[0] for place in config.NOT_YET if len(place) == 1}
     assert {line.partition(":")[0] for line in lines if line[0] != " "} == every
     left_out = {e.strip().rstrip(":") for e in examples}
     assert {k for k in every - left_out - {"actions"} if getattr(shipped, k) != getattr(default, k)} == set()

@@ -76,9 +76,12 @@ def main() -> None:
 
 def _load(config: Path) -> Settings:
     try:
-        return load(config)
+        settings = load(config)
     except ConfigError as problem:
         raise CommandError(str(problem).replace("\n", "\npratique: "), EX_CONFIG) from None
+    for warning in settings.warnings:
+        click.echo(f"pratique: warning: {warning}", err=True)
+    return settings
 
 
 config_option = click.option(

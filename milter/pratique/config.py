@@ -41,6 +41,9 @@ from .model import (
     is_within,
 )
 
+# Keys of a later version: a file that has them is good, and is told that they do nothing here.
+NOT_YET: tuple[tuple[str, ...], ...] = (("workers",), ("stop_timeout",), ("metrics",), ("dns", "stale"))
+
 DEFAULT_CONFIG = Path("/etc/pratique/pratique.yaml")
 
 # Whoever is a customer of these can sign as them: such a signature says nothing of the platform.
@@ -152,6 +155,9 @@ class Document:
             seen[key.value] = key.start_mark.line + 1
             self._keys[(*place, key.value)] = key.start_mark
             yield key.value, self._build(value, (*place, key.value))
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self._keys
 
     def at(self, place: Place, text: str, of_key: bool = False) -> Problem:
         """A problem at the value of a place, or at its key; where that is not in the file, at what holds it."""
@@ -378,6 +384,7 @@ class DnsFile(_Model):
     servers: Annotated[tuple[tuple[str, int], ...], BeforeValidator(_servers)] = ()
     timeout: Duration = timedelta(seconds=5)
     cache: Annotated[bool, Field(strict=True)] = True
+    stale: Any = None  # see NOT_YET
 
 
 class LimitsFile(_Model):
@@ -419,8 +426,11 @@ class ServiceFile(_Model):
     dns: DnsFile = DnsFile()
     limits: LimitsFile = LimitsFile()
     log: LogFile = LogFile()
+    workers: Any = None  # see NOT_YET
+    stop_timeout: Any = None
+    metrics: Any = None
 
-    def settings(self, senders: TrustedList) -> Settings:
+    def settings(self, senders: TrustedList, warnings: tuple[str, ...] = ()) -> Settings:
         hosts = self.trusted_hosts
         return Settings(
             senders=senders,
@@ -442,6 +452,7 @@ class ServiceFile(_Model):
             limits=Limits(**self.limits.model_dump()),
             log_format=self.log.format,
             log_level=self.log.level,
+            warnings=warnings,
         )
 
 
@@ -532,9 +543,14 @@ def _wrong(sender: str, entry: SenderFile, document: Document, local_domains: fr
         yield document.at((*here, "require"), "network is required, and the entry has no `networks`")
 
 
-def parse_service(text: str, file: str) -> ServiceFile:
-    """The service's file. Raises ConfigError."""
-    return _validated(ServiceFile, Document(text, file))
+def parse_service(text: str, file: str) -> tuple[ServiceFile, tuple[str, ...]]:
+    """The service's file, and warnings. Raises ConfigError."""
+    document = Document(text, file)
+    service = _validated(ServiceFile, document)
+    idle = (
+        document.at(place, "this version does not use the key", of_key=True) for place in NOT_YET if place in document
+    )
+    return service, tuple(map(str, idle))
 
 
 def check_overlap(entries: list[Entry], file: str) -> None:
@@ -553,7 +569,7 @@ def check_overlap(entries: list[Entry], file: str) -> None:
 
 def load(path: Path) -> Settings:
     """Both files. Raises ConfigError; nothing else."""
-    service = parse_service(_read(path), str(path))
+    service, warnings = parse_service(_read(path), str(path))
     senders = path.parent / service.senders
     files = sorted(senders.glob("*.yaml")) if senders.is_dir() else [senders]
     if not files:
@@ -570,7 +586,7 @@ def load(path: Path) -> Settings:
     if problems:
         raise ConfigError(problems)
     check_overlap(entries, str(senders))
-    return service.settings(TrustedList(tuple(entries)))
+    return service.settings(TrustedList(tuple(entries)), warnings)
 
 
 def _read(path: Path) -> str:

@@ -458,6 +458,7 @@ class Settings:
     limits: Limits = Limits()
     log_format: str = "logfmt"
     log_level: str = "info"
+    warnings: tuple[str, ...] = ()
 
     def action(self, verdict: Verdict, entry: Entry | None) -> Action:
         """The entry's action, else the site's. What is verified cannot be acted on."""

@@ -104,9 +104,9 @@ class ZoneResolver:
             for kind, name in re.findall(r"^;(timeout|servfail)[ \t]+(\S+)[ \t]*$", text, re.MULTILINE)
         ]
         try:
-            self._zone = dns.zone.from_text(text, origin=".", relativize=False, check_origin=False)
+            self._zone = _zone(text)
         except (dns.exception.DNSException, ValueError) as problem:
-            raise DnsConfigError(str(problem)) from None
+            raise DnsConfigError(str(problem).replace("<string>:", "line ")) from None
 
     @classmethod
     def from_file(cls, path: Path) -> ZoneResolver:
@@ -146,6 +146,18 @@ class ZoneResolver:
                 return _EMPTY if above == name else self._zone.get_node(dns.name.from_text("*", above))
             above = above.parent()
         return self._zone.get_node(dns.name.from_text("*"))
+
+
+def _zone(text: str) -> dns.zone.Zone:
+    """A master file's zone; records without a TTL are taken too, though RFC 1035 wants one somewhere."""
+    try:
+        return dns.zone.from_text(text, origin=".", relativize=False, check_origin=False)
+    except dns.exception.SyntaxError:
+        try:
+            return dns.zone.from_text(f"$TTL 300\n{text}", origin=".", relativize=False, check_origin=False)
+        except dns.exception.SyntaxError:
+            pass
+        raise  # the first error: its line numbers are the file's
 
 
 def _absolute(name: str) -> dns.name.Name:
