@@ -51,6 +51,21 @@ class _Query(spf.query):  # type: ignore[misc]
     def get_explanation(self, spec: Any) -> None:
         """`exp=` is for replies that we do not give: no look-up."""
 
+    def validated_ptrs(self) -> list[str]:
+        """The client's names. What DNS does not say of them is passed over (RFC 7208 §5.5, §7.3): their zone is
+        the client's, and must not turn a result into an error."""
+        try:
+            names = self.dns_ptr(self.i)
+        except spf.TempError:
+            return []
+        return [name for name in names[: spf.MAX_PTR] if self._leads_to_the_client(name)]
+
+    def _leads_to_the_client(self, name: str) -> bool:
+        try:
+            return self.cidrmatch(self.dns_a(name, self.A), self.cidrmax)
+        except spf.TempError:
+            return False
+
     def cidrmatch(self, ipaddrs: Any, n: int) -> bool:
         matched = bool(super().cidrmatch(ipaddrs, n))
         self._compared = n if matched else 0
