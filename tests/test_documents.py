@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "policy": MODEL,
     "headers": MODEL | {"mailbox"},
     "examine": MODEL | {"claims", "authentication", "policy", "headers", "resolver"},
-    "config": MODEL | {"mailbox"},
+    "config": MODEL | {"mailbox", "config"},
     "resolver": MODEL,
     "record": MODEL,
     "stored": MODEL,
@@ -98,7 +98,7 @@ def imports(path: Path) -> set[str]:
             inside = path.parent.relative_to(PACKAGE.parent).parts
             base = ".".join(inside[: len(inside) - node.level + 1]) if node.level else ""
             module = ".".join(part for part in (base, node.module or "") if part)
-            here = module in ("pratique", "pratique.authentication")
+            here = module == "pratique"
             found |= {f"{module}.{alias.name}" for alias in node.names} if here else {module}
     return found
 

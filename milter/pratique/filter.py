@@ -1,7 +1,7 @@
 """The milter protocol: callbacks store what the MTA says, and carry out the decision.
 
 Rules of this module: it decides nothing. A callback stores a fact or makes one call. An exception in judging
-gives the verdict `undetermined`; one in applying it is left to pymilter, which answers 451.
+gives the verdict `undetermined`; one in applying it answers 451.
 """
 
 from __future__ import annotations
