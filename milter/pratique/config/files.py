@@ -38,7 +38,7 @@ from .values import (
     Text,
     header_name,
     socket_address,
-    subject_tag,
+    subject_prefix,
 )
 
 # Keys of a later version: a file that has them is good, and is told that they do nothing here.
@@ -139,7 +139,7 @@ class ServiceFile(_Model):
     authserv_id: Host | None = None
     authserv_ids: tuple[Host, ...] = ()
     header: Annotated[str, AfterValidator(header_name)] = DEFAULT_HEADER
-    subject_tag: Annotated[str | None, BeforeValidator(subject_tag)] = None
+    subject_tag: Annotated[str | None, BeforeValidator(subject_prefix)] = None
     strip_authentication_results: Annotated[bool, Field(strict=True)] = True
     local_networks: tuple[Network, ...] = LOOPBACK
     relays: tuple[Network, ...] = ()

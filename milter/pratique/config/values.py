@@ -112,7 +112,7 @@ def header_name(value: str) -> str:
     return value
 
 
-def subject_tag(value: Any) -> str | None:
+def subject_prefix(value: Any) -> str | None:
     if value is None or value is False:
         return None
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or len(value) > 40:
