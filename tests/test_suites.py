@@ -98,7 +98,7 @@ DEVIATIONS = {
 TOO_WIDE = {
     *("multispf2", "all-double", "include-softfail"),
     *("a-cidr4-0", "a-cidr6-0-ip6", "mx-cidr4-0", "mx-cidr6-0-ip6", "cidr4-0", "cidr6-0"),
-    *("exists-ip4", "exists-ip6", "macro-multiple-delimiters"),
+    *("exists-ip4", "exists-ip6", "macro-multiple-delimiters", "hello-macro"),
 }
 
 

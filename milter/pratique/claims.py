@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import idna
 
-from .lookalike import imitates, in_ascii
+from .lookalike import bears_the_name, imitates, in_ascii
 from .mailbox import Mailbox, UnreadableError, parse_from
 from .model import Claim, ClaimKind, Entry, Header, Limits, TrustedList, is_within
 from .reasons import Reason
@@ -25,6 +25,11 @@ from .reasons import Reason
 _NOTICED_SIZE = 65536  # octets of From that are searched for names: more than any MTA hands over
 _SHORTEST_NAME = 6  # letters and digits, and the blanks round them
 _ENCODED_WORD = re.compile(r"=\?([^?*]{1,40})(?:\*[^?]{0,40})?\?([bq])\?([^?]*)\?=", re.IGNORECASE)
+# Letters that show nothing (Default_Ignorable_Code_Point), and marks that turn text round.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\uffa0]"
+)
+_TURNS_ROUND = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _BETWEEN_WORDS = re.compile(r"(\?=)\s+(?==\?)")
 # Python knows codecs that are no character sets, and one that is quadratic (idna): name those we take.
 _CHARSETS = frozenset(
@@ -76,13 +81,13 @@ def _one_mailbox(values: list[bytes], header: Header, limits: Limits) -> Mailbox
 def _imitation(mailbox: Mailbox, senders: TrustedList) -> Claim:
     """Another address that is made to look like a trusted sender (DESIGN §2, row 8)."""
     address = mailbox.address
-    if entry := _named(_seen(mailbox.display), senders, by_name=True):
+    if entry := _named(_seen(mailbox.display), senders):
         return Claim(ClaimKind.IMITATION, entry.id, address, Reason.DISPLAY_NAME_IMITATES, entry.name)
     literal = address.domain if address.domain.startswith("[") else ""
-    if entry := _named(_seen((address.local, literal)), senders, by_name=False):
+    if entry := _named(_seen((address.local, literal)), senders):
         return Claim(ClaimKind.IMITATION, entry.id, address, Reason.LOCAL_PART_IMITATES, entry.domain)
     for entry in senders.entries:
-        if how := imitates(address.domain, entry.domain):
+        if how := imitates(address.domain, entry.domain) or bears_the_name(address.domain, entry.domain, entry.name):
             return Claim(ClaimKind.IMITATION, entry.id, address, Reason.DOMAIN_IMITATES, f"{entry.domain}: {how}")
     return Claim(ClaimKind.NONE, address=address)
 
@@ -105,13 +110,13 @@ def _dressed_up(mailbox: Mailbox, entry: Entry) -> Reason | None:
 
 def _notice(values: Iterable[bytes], senders: TrustedList) -> Entry | None:
     """The entry that is named anywhere in the From fields."""
-    return _named(_seen(value[:_NOTICED_SIZE].decode("utf-8", "replace") for value in values), senders, by_name=True)
+    return _named(_seen(value[:_NOTICED_SIZE].decode("utf-8", "replace") for value in values), senders)
 
 
-def _named(views: tuple[str, ...], senders: TrustedList, by_name: bool) -> Entry | None:
+def _named(views: tuple[str, ...], senders: TrustedList) -> Entry | None:
     """The entry whose address, else whose domain, else whose platform name is in the views."""
     entries = sorted(senders.entries, key=lambda e: -len(e.domain))
-    tests = [_Marks.address_in, _Marks.domain_in] + ([_Marks.name_in] if by_name else [])
+    tests = (_Marks.address_in, _Marks.domain_in, _Marks.name_in)
     return next((entry for test in tests for entry in entries if test(_marks(entry), views)), None)
 
 
@@ -121,14 +126,20 @@ def _seen(texts: Iterable[str]) -> tuple[str, ...]:
     `"x" (y) @ example.org` together; and both with foreign letters as the ASCII ones they look like."""
     views: list[str] = []
     for text in texts:
-        plain = decode_words(re.sub(r"\r?\n", "", text))
-        if not plain.isascii():
-            plain = unicodedata.normalize("NFKC", plain)
-            plain = "".join(c for c in plain if unicodedata.category(c) not in ("Cf", "Mn"))
-        plain = re.sub(r"[\x00-\x08\x0a-\x1f\x7f]", "", plain.casefold())
-        bare = re.sub(r"[\s\"\\]+|\([^()]*\)", "", plain)
-        views += [plain, bare] if plain.isascii() else [plain, bare, in_ascii(plain), in_ascii(bare)]
-    return tuple(views)
+        shown = decode_words(re.sub(r"\r?\n", "", text))
+        views += _plain_and_bare(shown, "")
+        if not shown.isascii():
+            views += map(in_ascii, _plain_and_bare(shown, " "))
+            views += [view[::-1] for view in views if _TURNS_ROUND.search(shown)]
+    return tuple(dict.fromkeys(views))
+
+
+def _plain_and_bare(shown: str, for_invisible: str) -> tuple[str, str]:
+    if not shown.isascii():
+        shown = _INVISIBLE.sub(for_invisible, unicodedata.normalize("NFKC", shown)).replace("\u3002", ".")
+        shown = "".join(c for c in shown if unicodedata.category(c) not in ("Cf", "Mn"))
+    plain = re.sub(r"[\x00-\x08\x0a-\x1f\x7f]", "", shown.casefold())
+    return plain, re.sub(r"[\s\"\\]+|\([^()]*\)", "", plain)
 
 
 @dataclass(frozen=True, slots=True)

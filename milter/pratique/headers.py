@@ -6,11 +6,12 @@ selectors that a host-name grammar has passed. RFC 8601 for Authentication-Resul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Collection
 
 import authres
 
-from .mailbox import UnreadableError, is_host_name, text_of, tokens_of
+from .mailbox import UnreadableError, is_host_name, text_of, without_comments
 from .model import (
     DEFAULT_HEADER,
     Decision,
@@ -31,6 +32,9 @@ from .model import (
 
 AUTHENTICATION_RESULTS = "Authentication-Results"
 _UNNAMED = "localhost"
+_AUTHSERV_ID = re.compile(  # value of RFC 2045 §5.1, and a version
+    r"""\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^\s()<>@,;:\\"/\[\]?=]+))(?:\s+[0-9]+)?\s*(?:;|\Z)"""
+)
 
 
 def host_name(settings: Settings, mta: str) -> str:
@@ -98,20 +102,21 @@ def _delete(header: Header, name: str, forged: Callable[[HeaderField], bool]) ->
     return [HeaderEdit("delete", name, i) for i in reversed(indices)]
 
 
-def claims_authserv_id(value: bytes, ours: Iterable[str]) -> bool:
+def claims_authserv_id(value: bytes, ours: Collection[str]) -> bool:
     """Whether an Authentication-Results field says it is by one of us (RFC 8601 §2.2 and §5).
 
-    The id is what stands before the first `;`, comments removed and unquoted, a version apart. What cannot
-    be read is ours where it contains one of the ids.
+    The id is what stands before the first `;`, comments removed and unquoted, a version apart. What cannot be
+    read is ours where it contains one of the ids.
     """
     try:
-        tokens, _ = tokens_of(text_of(value))
+        match = _AUTHSERV_ID.match(without_comments(text_of(value)))
     except UnreadableError:
+        match = None
+    if match is None:
         text = value.decode("utf-8", "replace").lower()
         return any(name in text for name in ours)
-    end = next((i for i, t in enumerate(tokens) if t.text == ";" and t.kind == "special"), len(tokens))
-    written = ascii_lower("".join(t.text for t in tokens[:end]))
-    return any(written.startswith(name) and written[len(name) :].strip(".0123456789/ ") == "" for name in ours)
+    written = re.sub(r"\\(.)", r"\1", match["quoted"]) if match["token"] is None else match["token"]
+    return ascii_lower(written.strip()).removesuffix(".") in ours
 
 
 def trusted_field(session: Session, header: Header, settings: Settings) -> HeaderField | None:

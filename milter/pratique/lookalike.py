@@ -88,6 +88,18 @@ def _near_label(theirs: str, ours: str) -> str | None:
     return "two letters swapped" if suffix == own_suffix and one_swap(letters, own_letters) else None
 
 
+@functools.lru_cache(maxsize=8192)
+def bears_the_name(domain: str, trusted: str, name: str) -> str | None:
+    """Whether somebody else's domain is the platform's name written as one: visma-opic.com for Visma Opic."""
+    theirs = _registrable(domain)
+    letters, wanted = (
+        "".join(filter(str.isalnum, in_ascii(text))) for text in (_as_shown(theirs.partition(".")[0]), name)
+    )
+    if len(wanted) < DISTINCTIVE or letters != wanted or theirs == _registrable(trusted):
+        return None
+    return "the platform's name as a domain"
+
+
 def _registrable(domain: str) -> str:
     return _suffixes().privatesuffix(domain) or domain
 

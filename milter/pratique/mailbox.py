@@ -34,6 +34,7 @@ _TOKEN = re.compile(
       | (?P<special>[<>:;@,.])""",
     re.VERBOSE,
 )
+_OUTSIDE_COMMENTS = re.compile(r'"(?:[^"\\]|\\.)*"|[^"(]+')
 _COMMENT_PART = re.compile(r"[^()\\]+|\\.|[()]")
 
 
@@ -113,6 +114,21 @@ def _comment(text: str, start: int) -> tuple[str, int]:
     raise UnreadableError(Reason.MALFORMED_FROM)
 
 
+def without_comments(text: str) -> str:
+    """The text with a blank for each comment. Raises UnreadableError where a quoted string or comment does not end."""
+    parts, position = [], 0
+    while position < len(text):
+        if text[position] == "(":
+            position = _comment(text, position)[1]
+            parts.append(" ")
+        elif match := _OUTSIDE_COMMENTS.match(text, position):
+            position = match.end()
+            parts.append(match.group())
+        else:
+            raise UnreadableError(Reason.MALFORMED_FROM)
+    return "".join(parts)
+
+
 def parse_from(value: bytes) -> Mailbox:
     """The one mailbox of a From field (RFC 5322 §3.6.2, obsolete forms of §4.4 included).
 
@@ -160,7 +176,7 @@ def _is_same_address(tokens: list[Token], address: Address) -> bool:
 
 
 def _shown(phrase: list[Token]) -> tuple[str, ...]:
-    return (" ".join(t.text for t in phrase).replace(" . ", ". ").replace(" @ ", "@"),) if phrase else ()
+    return (" ".join(t.text for t in phrase).replace(" . ", ".").replace(" @ ", "@"),) if phrase else ()
 
 
 def _address(tokens: list[Token]) -> Address:
@@ -201,8 +217,9 @@ def to_a_labels(domain: str) -> str:
     if not domain.isascii():
         if unicodedata.normalize("NFC", domain) != domain:
             raise UnreadableError(Reason.INVALID_DOMAIN)
-        try:
-            domain = idna.encode(domain.lower()).decode("ascii")
+        try:  # label by label: idna.encode() also takes ideographic full stops for dots
+            labels = domain.lower().split(".")
+            domain = ".".join(label if label.isascii() else idna.alabel(label).decode("ascii") for label in labels)
         except (idna.IDNAError, UnicodeError):
             raise UnreadableError(Reason.INVALID_DOMAIN) from None
     domain = ascii_lower(domain)

@@ -39,7 +39,7 @@ class Reason(StrEnum):
     HEADER_TOO_LARGE = "header-too-large", "more header fields or octets than `limits` allow"
     DISPLAY_NAME_IMITATES = "display-name-imitates", "display name or comment carries a listed address, domain or name"
     LIST_REWRITTEN = "list-rewritten", "as above, but From was rewritten by a list of one of `local_domains`"
-    LOCAL_PART_IMITATES = "local-part-imitates", "the part before the @ carries a listed address or domain"
+    LOCAL_PART_IMITATES = "local-part-imitates", "the part before the @ carries a listed address, domain or name"
     DOMAIN_IMITATES = "domain-imitates", "the From domain is made to look like a trusted domain"
 
     # evidence of either kind

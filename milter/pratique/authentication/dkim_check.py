@@ -190,6 +190,8 @@ def signature_fits(signature: Signature, key: KeyRecord, header: Header) -> bool
         b"d": signature.domain.encode(),
         b"s": signature.selector.encode(),
     }
+    if any(value.strip() != value.strip(b" \t\r\n") for _, value in check.headers):
+        return False  # dkimpy drops a VT or FF there, which is text to RFC 6376 §3.4.2
     line = (signature.field.name, _line(unsigned_value(signature.field)))
     try:
         return bool(check.verify_sig(tags, list(signature.signed), line, lambda *_, **__: _record(key)))

@@ -16,7 +16,8 @@ from pratique.reasons import Reason
 
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
-_NUMBER = re.compile(r"[0-9]{1,12}")
+_NUMBER = re.compile(r"[0-9]+")
+_INFINITE = 10**12  # any time of more than 12 digits (RFC 6376 §3.5, t=)
 _LONG_BLANKS = re.compile(rb"[ \t\r\n]{100}")  # dkimpy's own expressions are quadratic in these
 _CANONICALIZATIONS = ("simple", "relaxed")
 _MAX_KEY_RECORD = 4096
@@ -112,8 +113,9 @@ def parse_signature(field: HeaderField, limits: Limits) -> Signature:
             raise syntax
         if "l" in tags and not re.fullmatch("[0-9]{1,76}", tags["l"]):
             raise syntax
-        header_c, _, body_c = tags.get("c", "simple/simple").partition("/")
-        if header_c not in _CANONICALIZATIONS or (body_c or "simple") not in _CANONICALIZATIONS:
+        header_c, slash, body_c = tags.get("c", "simple/simple").partition("/")
+        body_c = body_c if slash else "simple"
+        if header_c not in _CANONICALIZATIONS or body_c not in _CANONICALIZATIONS:
             raise syntax
         timestamp, expiration = _number(tags.get("t")), _number(tags.get("x"))
         if timestamp is not None and expiration is not None and expiration < timestamp:
@@ -122,7 +124,7 @@ def parse_signature(field: HeaderField, limits: Limits) -> Signature:
     except (KeyError, ValueError, UnreadableError):  # UnicodeDecodeError, binascii.Error are ValueErrors
         raise syntax from None
     return Signature(
-        field, domain, selector, tags["a"], header_c, body_c or "simple", tuple(n.encode() for n in signed),
+        field, domain, selector, tags["a"], header_c, body_c, tuple(n.encode() for n in signed),
         body_hash, identity, timestamp, expiration, "l" in tags,
     )  # fmt: skip
 
@@ -136,7 +138,7 @@ def _number(text: str | None) -> int | None:
         return None
     if not _NUMBER.fullmatch(text):
         raise ValueError(text)
-    return int(text)
+    return int(text) if len(text) <= 12 else _INFINITE
 
 
 def _identity(text: str) -> str:

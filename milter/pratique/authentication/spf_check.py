@@ -17,6 +17,8 @@ from pratique.reasons import Reason
 WIDEST_IPV4 = 8  # prefix lengths: a shorter one lets nearly everyone pass
 WIDEST_IPV6 = 32
 _CLIENT_MACRO = re.compile(r"%\{[ip]", re.IGNORECASE)
+# A name that ends in what the client chooses (local part, HELO, reverse name) lies in a zone of the client's.
+_CHOSEN_BY_CLIENT = re.compile(r"%\{[lhp][^}]*\}\.?(?:/[0-9/]*)?\Z", re.IGNORECASE)
 _SHOWN = 200  # characters of a mechanism
 
 
@@ -29,6 +31,8 @@ class _Query(spf.query):  # type: ignore[misc]
     innermost: str | None = None  # the mechanism as written
     record: str | None = None  # the domain whose record it stands in
     prefix = 0  # the length it was compared with, where it compares addresses
+    chosen = False  # whether the client chose a name on the way there
+    _text = ""  # of the record that is being evaluated
 
     def __init__(self, lookup: Lookup, client: IPAddress, sender: str, helo: str):
         super().__init__(i=str(client), s=sender, h=helo, strict=True, querytime=0)
@@ -71,10 +75,18 @@ class _Query(spf.query):  # type: ignore[misc]
         self._compared = n if matched else 0
         return matched
 
-    def check1(self, record: Any, domain: str, recursion: int) -> Any:  # noqa: ARG002
+    def check1(self, record: Any, domain: str, recursion: int) -> Any:
         # At recursion 0 pyspf notes what matched: so every record is evaluated as if it were the first. The
-        # depth stays bounded by the ten look-ups of strict evaluation.
-        return super().check1(record, domain, 0)
+        # depth stays bounded by the ten look-ups of strict evaluation. An `include` then comes here with 1, a
+        # `redirect`, from within another record, with 0.
+        outer, self._text = self._text, record or ""
+        try:
+            return super().check1(record, domain, 0)
+        finally:
+            self._text = outer
+            redirects = [term for term in outer.split() if term.lower().startswith("redirect=")]
+            if recursion == 0 and any(map(_CHOSEN_BY_CLIENT.search, redirects)):
+                self.chosen = True
 
     @property
     def mechanism(self) -> str | None:
@@ -86,10 +98,14 @@ class _Query(spf.query):  # type: ignore[misc]
         # inside was evaluated just before, and what it noted is what we want.
         if matched is None or _name(matched) != "include":
             self.innermost, self.record, self.prefix = matched, self.d, getattr(self, "_compared", 0)
+            self.chosen = False
+        self.chosen = self.chosen or bool(_CHOSEN_BY_CLIENT.search(matched or ""))
 
     @property
     def lets_nearly_everyone_pass(self) -> bool:
         name = _name(self.innermost or "")
+        if self.chosen:
+            return True
         if name in ("a", "mx", "ip4", "ip6"):
             return self.prefix < (WIDEST_IPV6 if self.v == "ip6" else WIDEST_IPV4)
         return name == "all" or (name == "exists" and not _CLIENT_MACRO.search(self.innermost or ""))
