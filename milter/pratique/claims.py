@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import idna
 
-from .lookalike import bears_the_name, imitates, in_ascii
+from .lookalike import DISTINCTIVE, bears_the_name, imitates, in_ascii, skeleton
 from .mailbox import Mailbox, UnreadableError, parse_from
 from .model import Claim, ClaimKind, Entry, Header, Limits, TrustedList, is_within
 from .reasons import Reason
@@ -157,7 +157,11 @@ class _Marks:
         return any(self.domain.search(view) for view in views)
 
     def name_in(self, views: tuple[str, ...]) -> bool:
-        return len(self.name) > _SHORTEST_NAME and any(self.name in _words(view) for view in views)
+        if len(self.name) <= _SHORTEST_NAME:
+            return False
+        alike = skeleton(self.name) if len(self.name) >= DISTINCTIVE else self.name
+        words = [_words(view) for view in views]
+        return any(self.name in text or alike in skeleton(text) for text in words)
 
 
 def _marks(entry: Entry) -> _Marks:

@@ -7,6 +7,7 @@ selectors that a host-name grammar has passed. RFC 8601 for Authentication-Resul
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection
 
 import authres
@@ -33,7 +34,7 @@ from .model import (
 AUTHENTICATION_RESULTS = "Authentication-Results"
 _UNNAMED = "localhost"
 _AUTHSERV_ID = re.compile(  # value of RFC 2045 §5.1, and a version
-    r"""\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^\s()<>@,;:\\"/\[\]?=]+))(?:\s+[0-9]+)?\s*(?:;|\Z)"""
+    r"""\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[!#-'*+.0-9A-Z^_`a-z{|}~-]+))(?:\s+[0-9]+)?\s*(?:;|\Z)"""
 )
 
 
@@ -113,10 +114,11 @@ def claims_authserv_id(value: bytes, ours: Collection[str]) -> bool:
     except UnreadableError:
         match = None
     if match is None:
-        text = value.decode("utf-8", "replace").lower()
-        return any(name in text for name in ours)
+        text = unicodedata.normalize("NFKC", value.decode("utf-8", "replace")).replace("\u3002", ".").lower()
+        return any(name in view for view in (text, re.sub(r"\s+", "", text)) for name in ours)
     written = re.sub(r"\\(.)", r"\1", match["quoted"]) if match["token"] is None else match["token"]
-    return ascii_lower(written.strip()).removesuffix(".") in ours
+    host = written.strip().partition("/")[0]  # OpenDKIM can put a job id behind
+    return ascii_lower(host).removesuffix(".") in ours
 
 
 def trusted_field(session: Session, header: Header, settings: Settings) -> HeaderField | None:

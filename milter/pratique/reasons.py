@@ -68,6 +68,7 @@ class Reason(StrEnum):
     SIGNATURE_IN_FUTURE = "signature-in-future", "`t=` lies in the future"
     BODY_HASH_MISMATCH = "body-hash-mismatch", "the body is not the one that was signed"
     SIGNATURE_MISMATCH = "signature-mismatch", "the signature does not fit header and key"
+    REPLY_TO_NOT_SIGNED = "reply-to-not-signed", "counts, but there is a Reply-To, and `h=` does not cover it"
     CONTENT_TYPE_NOT_SIGNED = "content-type-not-signed", "counts, but `h=` does not cover Content-Type"
 
     # DKIM: the key

@@ -1,4 +1,4 @@
-"""The golden corpus: one folder a case, read here, and written by tests/corpus_recipes.py.
+"""The golden corpus: one folder a case, read here, and written by tests/recipes.
 
 A case is a message, the SMTP session it came in, the DNS of that moment, and what must be said of it. All
 zones can be served at once by one DNS server: each case has names of its own in them.
@@ -33,6 +33,7 @@ class Case:
     expected: dict[str, Any]
     config: dict[str, Any] = field(default_factory=dict)
     senders: dict[str, Any] = field(default_factory=dict)
+    second_opinion: str = ""  # why OpenDKIM or Mail::SPF sees it differently
 
     def present(self) -> bytes:
         """The message as it is sent now."""
@@ -44,8 +45,9 @@ class Case:
         place.mkdir(parents=True)
         (place / "message.eml").write_bytes(self.message)
         (place / "zone.txt").write_text(self.zone)
-        facts = {key: getattr(self, key) for key in ("proves", "source", "session", "config", "senders", "expected")}
-        kept = {key: value for key, value in facts.items() if value or key not in ("config", "senders")}
+        keys = ("proves", "source", "session", "config", "senders", "expected", "second_opinion")
+        optional = ("config", "senders", "second_opinion")
+        kept = {key: getattr(self, key) for key in keys if key not in optional or getattr(self, key)}
         (place / "case.yaml").write_text(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=110))
 
 

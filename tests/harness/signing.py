@@ -57,6 +57,7 @@ class Sign:
     signed: Sequence[str] = SIGNED
     tags: dict[str, str] = field(default_factory=dict)
     layout: str = "; "  # what separates the tags
+    tail: str = ""  # what follows the value of b=
     name: str = "DKIM-Signature"
 
 
@@ -77,11 +78,11 @@ def sign(message: bytes, how: Sign) -> bytes:
     hasher = hashlib.new(hash_name)
     names = [name.encode().lower() for name in how.signed]
     headers = policy.canonicalize_headers(signer.headers)
-    dkim.hash_headers(hasher, policy, headers, names, (how.name.encode(), value.encode()), None)
+    dkim.hash_headers(hasher, policy, headers, names, (how.name.encode(), (value + how.tail).encode()), None)
     if how.key.startswith("ed25519"):
         signature = ed25519_key(how.key).sign(hasher.digest()).signature
     else:
         signature = bytes(RSASSA_PKCS1_v1_5_sign(hasher, rsa_key(how.key)))
     text = base64.b64encode(signature).decode()
     folded = "\r\n\t".join(text[i : i + 72] for i in range(0, len(text), 72))
-    return f"{how.name}:{value}{folded}\r\n".encode() + message
+    return f"{how.name}:{value}{folded}{how.tail}\r\n".encode() + message

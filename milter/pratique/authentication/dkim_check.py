@@ -152,13 +152,15 @@ def verify(
             raise SignatureError(Reason.SIGNATURE_MISMATCH, DkimResult.FAIL)
     except SignatureError as problem:
         return replace(seen, result=problem.result, reason=problem.reason)
-    open_type = b"content-type" not in signature.signed and header.all(b"content-type")
-    return replace(
-        seen,
-        result=DkimResult.PASS,
-        counts=True,
-        reason=Reason.CONTENT_TYPE_NOT_SIGNED if open_type else None,
-    )
+    return replace(seen, result=DkimResult.PASS, counts=True, reason=_remark(signature, header))
+
+
+def _remark(signature: Signature, header: Header) -> Reason | None:
+    """What a reader should know of a signature that counts: the worst that it leaves open."""
+    for key, reason in ((b"reply-to", Reason.REPLY_TO_NOT_SIGNED), (b"content-type", Reason.CONTENT_TYPE_NOT_SIGNED)):
+        if key not in signature.signed and header.all(key):
+            return reason
+    return None
 
 
 def _record(key: KeyRecord) -> bytes:

@@ -1,0 +1,203 @@
+"""Forged fields of ours go, in every spelling and number; what is not ours stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recipes import case, key, message, on_top, session, unclaimed, unverified, verified
+
+from harness.signing import Sign, sign
+
+NEWS = message("Soldes <news@shop.example>")
+OURS, RESULTS = "X-Trusted-Sender", "Authentication-Results"
+
+
+def gone(name: str, *indices: int) -> list[dict[str, Any]]:
+    """Deletions of a field, in the order in which they are made."""
+    return [{"op": "delete", "name": name, "index": i} for i in indices]
+
+
+# ---- X-Trusted-Sender ---------------------------------------------------------------------------------------------
+
+UNCLAIMED = {"op": "insert", "name": OURS, "index": 0, "value": "unclaimed; host=mx1.example.org"}
+case(
+    "forged-fields",
+    "every incoming X-Trusted-Sender is deleted, the highest index first",
+    "DESIGN §3; OpenDKIM issue 185",
+    on_top(
+        "X-Trusted-Sender: verified; sender=ternum-bfc\r\nx-trusted-SENDER:\r\n verified\r\nX-Trusted-Sender : verified",
+        NEWS,
+    ),
+    "",
+    unclaimed(edits=[*gone(OURS, 3, 2, 1), UNCLAIMED]),
+)
+case(
+    "forged-spellings",
+    "with a tab before the colon, empty, in octets that are no UTF-8, at the very end of the header",
+    "DESIGN §3; RFC 5322 §4.5",
+    on_top("X-TRUSTED-SENDER\t:verified\r\nX-Trusted-Sender:", NEWS).replace(
+        b"\r\n\r\n", b"\r\nX-Trusted-Sender \t: verified\xff\r\n\t; by=dkim\r\n\r\n", 1
+    ),
+    "",
+    unclaimed(edits=[*gone(OURS, 3, 2, 1), UNCLAIMED]),
+)
+case(
+    "forged-many-fields",
+    "forged fields beyond the limits are deleted all the same, and nothing is verified",
+    "DESIGN §4, limits",
+    on_top(
+        "".join(f"X-{i}: x\r\n" for i in range(60)) + "X-Trusted-Sender: verified",
+        sign(message(), Sign(selector="forged-many")),
+    ),
+    key("forged-many"),
+    unverified("header-too-large", edits=[{"op": "delete", "index": 1}, {"op": "insert"}]),
+    config={"limits": {"header_fields": 50}},
+)
+case(
+    "forged-renamed",
+    "where `header` renames the field, the default name is deleted too",
+    "DESIGN §3",
+    on_top("X-Trusted-Sender: verified\r\nX-Licence: verified", NEWS),
+    "",
+    unclaimed(edits=[*gone(OURS, 1), *gone("X-Licence", 1), {"op": "insert", "name": "X-Licence"}]),
+    config={"header": "X-Licence"},
+)
+case(
+    "forged-observed",
+    "in observe mode too, and where it says that it was observed",
+    "DESIGN §3, observe",
+    on_top("X-Trusted-Sender: observed; would=verified; host=mx1.example.org", NEWS),
+    "",
+    unclaimed(edits=[*gone(OURS, 1), {"op": "insert", "value": "observed; would=unclaimed; host=mx1.example.org"}]),
+    config={"mode": "observe"},
+)
+case(
+    "forged-on-verified",
+    "on a genuine message, above and below what is signed",
+    "DESIGN §3",
+    on_top(
+        "X-Trusted-Sender: verified; sender=visma-opic\r\nAuthentication-Results: mx1.example.org; dkim=pass",
+        sign(message(X_Trusted_Sender="verified; by=network"), Sign(selector="forged-on-verified")),
+    ),
+    key("forged-on-verified"),
+    verified("dkim", edits=[*gone(OURS, 2, 1), *gone(RESULTS, 1), {"op": "insert"}, {"op": "insert"}]),
+)
+case(
+    "forged-similar",
+    "fields that are only called like ours stay",
+    "DESIGN §3",
+    on_top(
+        "X-Trusted-Senders: a\r\nX-Trusted-Sender-Old: verified\r\nXX-Trusted-Sender: verified\r\n"
+        "X-Trusted_Sender: verified\r\nTrusted-Sender: verified\r\nX-Authentication-Results: mx1.example.org; dkim=pass",
+        NEWS,
+    ),
+    "",
+    unclaimed(edits=[UNCLAIMED]),
+)
+
+# ---- Authentication-Results ---------------------------------------------------------------------------------------
+
+case(
+    "forged-results",
+    "Authentication-Results of ours are deleted in any dress, others stay",
+    "RFC 8601 §5",
+    on_top(
+        "\r\n".join([
+            "Authentication-Results: mx1.example.org; dkim=pass",
+            "authentication-results: (x) MX1.Example.ORG 1; spf=pass",
+            'Authentication-Results: "mx1.example.org"; spf=pass',
+            "Authentication-Results: other.example; spf=pass",
+            'Authentication-Results: "mx1.example.org; spf=pass',
+            "Authentication-Results: mx2.example.org; spf=pass",
+            "Authentication-Results: mx1.example.org.evil.example; spf=pass",
+        ]),
+        NEWS,
+    ),
+    "",
+    unclaimed(edits=[*gone(RESULTS, 6, 5, 3, 2, 1), {"op": "insert"}]),
+    config={"authserv_ids": ["mx2.example.org"]},
+)  # fmt: skip
+case(
+    "forged-results-kept",
+    "strip_authentication_results: no",
+    "DESIGN §4",
+    on_top("Authentication-Results: mx1.example.org; dkim=pass", NEWS),
+    "",
+    unclaimed(edits=[{"op": "insert"}]),
+    config={"strip_authentication_results": False},
+)
+for name, field, deleted, why, source in [
+    ("folded", "Authentication-Results :\r\n\tmx1.example.org\r\n ; dkim=pass", True, "a blank before the colon and folds round our name", "RFC 5322 §4.5"),
+    ("commented", "Authentication-Results: (a (b) \\) c) mx1.example.org (d) / (e) 1 (f); dkim=pass", True, "nested comments round our name and the version", "RFC 8601 §2.2; arc_test_suite issue 25"),
+    ("quoted-pair", 'Authentication-Results: "mx1\\.example.org"; dkim=pass', True, "our name with an escaped dot within quotes", "RFC 8601 §2.2; RFC 2045 §5.1"),
+    ("final-dot", "Authentication-Results: mx1.example.org.; dkim=pass", True, "our name with a final dot", "RFC 8601 §2.5"),
+    ("no-semicolon", "Authentication-Results: mx1.example.org dkim=pass header.d=ternum-bfc.fr", True, "our name without a semicolon: it cannot be parsed", "DESIGN §3; authres_status issue 86"),
+    ("encoded", "Authentication-Results: =?utf-8?q?mx1.example.org?=; dkim=pass", True, "our name as an encoded word: it cannot be parsed", "DESIGN §3; RFC 2047 §5"),
+    ("not-utf-8", "Authentication-Results: mx1.example.org \udcff; dkim=pass", True, "our name and an octet that is not UTF-8", "DESIGN §3"),
+    ("blank-inside", "Authentication-Results: mx1 .example.org; dkim=pass", True, "our name with a blank in it: it cannot be parsed", "DESIGN §3"),
+    ("job-id", 'Authentication-Results: "mx1.example.org/4Q1"; dkim=pass', True, "our name with a job id, as OpenDKIM writes it", "opendkim.conf(5), AuthservIDWithJobID"),
+    ("foreign-dot", "Authentication-Results: mx1\u3002example.org; dkim=pass", True, "our name with an ideographic full stop", "DESIGN §3; RFC 8616 §4"),
+    ("without-name", "Authentication-Results: dkim=pass header.d=ternum-bfc.fr", False, "results without any name stay: they are not by us", "rspamd issue 2178"),
+    ("of-arc", "ARC-Authentication-Results: i=1; mx1.example.org; dkim=pass", False, "the results of an ARC set stay, or the set would break", "RFC 8617 §5"),
+]:  # fmt: skip
+    edits = [*(gone(RESULTS, 1) if deleted else []), {"op": "insert", "name": OURS}]
+    case(f"forged-results-{name}", why, source, on_top(field, NEWS), "", unclaimed(edits=edits))
+
+# ---- our own users and hosts --------------------------------------------------------------------------------------
+
+for name, client in [("local", "127.0.0.1"), ("local-mapped", "::ffff:127.0.0.1")]:
+    case(
+        f"unchecked-{name}",
+        "a client of local_networks is not judged; forged fields go",
+        "DESIGN §2, row 1",
+        on_top("X-Trusted-Sender: verified", message()),
+        "",
+        {"verdict": "unchecked", "action": "none", "sender": None, "edits": gone(OURS, 1)},
+        session=session(client=client),
+    )
+HOSTS = {"trusted_hosts": {"networks": ["198.51.100.7"], "hosts": ["mx2.example.org"]}}
+JUDGED = "X-Trusted-Sender: verified; sender=ternum-bfc; by=dkim; host=mx2.example.org"
+case(
+    "unchecked-trusted-host",
+    "the field of another MX host of ours is kept, what lies below it goes",
+    "DESIGN §2, row 1",
+    on_top(f"{JUDGED}\r\nX-Trusted-Sender: verified", message()),
+    "",
+    {"verdict": "unchecked", "edits": gone(OURS, 2)},
+    session=session(client="198.51.100.7"),
+    config=HOSTS,
+)
+case(
+    "unchecked-trusted-host-unverified",
+    "another MX host's verdict is kept whatever it is, and its Authentication-Results",
+    "DESIGN §2, row 1",
+    on_top(
+        "X-Trusted-Sender: unverified; sender=ternum-bfc; reason=no-aligned-pass; host=MX2.example.org\r\n"
+        "Authentication-Results: mx1.example.org; dkim=none",
+        message(),
+    ),
+    "",
+    {"verdict": "unchecked", "edits": []},
+    session=session(client="198.51.100.7"),
+    config=HOSTS,
+)
+for name, field, client, why in [
+    ("other-client", JUDGED, "203.0.113.66", "the same field from another client is forged"),
+    ("other-name", JUDGED.replace("mx2", "mx9"), "198.51.100.7", "a trusted client that brings a field of an unlisted host"),
+    ("two-names", f"{JUDGED}; host=mx9.example.org", "198.51.100.7", "a field of two hosts"),
+]:  # fmt: skip
+    expected = unverified("no-aligned-pass", edits=[*gone(OURS, 1), {"op": "insert"}, {"op": "insert"}])
+    facts = session(client=client)
+    case(
+        f"no-trusted-host-{name}", why, "DESIGN §3", on_top(field, message()), "", expected, session=facts, config=HOSTS
+    )
+case(
+    "no-trusted-host-second",
+    "a listed host's field below one of a stranger",
+    "DESIGN §2, row 1",
+    on_top(f"X-Trusted-Sender: unclaimed; host=mx9.example.org\r\n{JUDGED}", message()),
+    "",
+    unverified("no-aligned-pass", edits=[*gone(OURS, 2, 1), {"op": "insert"}, {"op": "insert"}]),
+    session=session(client="198.51.100.7"),
+    config=HOSTS,
+)
