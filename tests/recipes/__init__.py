@@ -26,7 +26,7 @@ from harness.signing import Sign, key_record, sign
 
 MODULES = (
     *("authors", "imitations", "dkim_good", "dkim_bad", "dkim_keys", "spf_good", "spf_bad", "relayed"),
-    *("outcomes", "fields", "mta"),
+    *("outcomes", "fields", "mta", "rules"),
 )
 CASES: list[Case] = []
 Rows = list[tuple[Any, ...]]  # a table of cases that differ in a few things

@@ -1,0 +1,233 @@
+"""Cases that hold one rule each, found by taking every rule out in turn (tests/mutate.py)."""
+
+from __future__ import annotations
+
+from recipes import (
+    SERVER,
+    STRANGER,
+    TERNUM,
+    address,
+    ambiguous,
+    case,
+    imitation,
+    key,
+    message,
+    on_top,
+    session,
+    signed_case,
+    spf_case,
+    txt,
+    unverified,
+    verified,
+)
+
+from harness.signing import Sign, sign
+
+SOURCE = "tests/mutate.py"
+RESULTS = "Authentication-Results"
+
+# ---- claims ---------------------------------------------------------------------------------------------------------
+
+LIST = {"local_domains": ["commune.example"]}
+REWRITTEN = f'"{TERNUM} via Achats" <achats@commune.example>'
+for name, top, config, reason in [
+    ("list", "List-Id: <achats.commune.example>", LIST, "list-rewritten"),
+    ("no-list-id", "X-Loop: achats", LIST, "display-name-imitates"),
+    (
+        "foreign-list",
+        "List-Id: <achats.commune.example>",
+        {"local_domains": ["mairie.example"]},
+        "display-name-imitates",
+    ),
+]:
+    case(
+        f"imitation-rewritten-{name}",
+        f"a list rewrote From: {reason}, for our own domain and with a List-Id only",
+        "RFC 7960 §4.1.3; issue 3",
+        on_top(top, message(REWRITTEN)),
+        "",
+        imitation(reason=reason),
+        config=config,
+    )
+case(
+    "imitation-list-of-look-alike",
+    "a list of our own does not excuse a local part that imitates",
+    SOURCE,
+    on_top("List-Id: <achats.commune.example>", message('"nepasrepondre@ternum-bfc.fr"@commune.example')),
+    "",
+    imitation(reason="local-part-imitates"),
+    config=LIST,
+)
+for name, author in [
+    ("other-mailbox-unquoted", f"anna@ternum-bfc.fr <{TERNUM}>"),
+    ("other-domain-unquoted", f"nepasrepondre@evil.example <{TERNUM}>"),
+    ("dot-before", f". <{TERNUM}>"),
+    ("local-part-too-long", f"{'x' * 300}@ternum-bfc.fr"),
+    ("local-part-empty", '""@ternum-bfc.fr'),
+]:
+    spf_case(
+        f"no-from-{name}",
+        "From has no single reading, whatever SPF says",
+        SOURCE,
+        ambiguous("malformed-from"),
+        author=author,
+    )
+
+# ---- DKIM -----------------------------------------------------------------------------------------------------------
+
+for name, tags in [("time-words", {"t": "soon"}), ("time-negative", {"t": "-1"}), ("empty-hash", {"bh": " "})]:
+    signed_case(
+        f"no-dkim-syntax-{name}",
+        f"a signature with {tags}",
+        "RFC 6376 §3.5",
+        unverified("signature-syntax"),
+        how={"tags": tags},
+    )
+signed_case(
+    "no-dkim-key-huge", "a key record of absurd length", SOURCE, unverified("key-syntax"), record={"n": "x" * 5000}
+)
+signed_case(
+    "no-dkim-counts-and-not-enough",
+    "where a signature counts and SPF is required, its remark is not the reason",
+    SOURCE,
+    unverified("requirement-not-met"),
+    how={"signed": ("From", "To", "Subject", "Date")},
+    senders={"ternum-bfc": {"require": "spf"}},
+)
+
+# ---- SPF ------------------------------------------------------------------------------------------------------------
+
+TOO_WIDE = unverified("spf-too-wide", spf={"result": "pass", "counts": False})
+spf_case(
+    "no-spf-wide-ip6-16",
+    "an IPv6 range of /16, narrow enough for IPv4",
+    "DESIGN §2",
+    TOO_WIDE,
+    client="2001:db8::66",
+    record="v=spf1 ip6:2001::/16 -all",
+)
+spf_case(
+    "no-spf-redirect-inside-include",
+    "a redirect to a name that the client chooses, inside an include",
+    SOURCE,
+    TOO_WIDE,
+    record="v=spf1 include:a.no-spf-redirect-inside-include.example -all",
+    zone=txt("a.no-spf-redirect-inside-include.example", "v=spf1 redirect=%{h}")
+    + txt("h.redirect-inside.example", f"v=spf1 ip4:{STRANGER} -all"),
+    session=session("b@no-spf-redirect-inside-include.ternum-bfc.fr", STRANGER, "h.redirect-inside.example"),
+)
+spf_case(
+    "spf-redirect-not-taken",
+    "a redirect to a name that the client chooses does no harm where a mechanism matches first",
+    SOURCE,
+    verified("spf"),
+    record="v=spf1 include:a.spf-redirect-not-taken.example redirect=%{h}",
+    zone=txt("a.spf-redirect-not-taken.example", f"v=spf1 ip4:{SERVER} -all"),
+)
+spf_case(
+    "spf-chosen-not-matched",
+    "a mechanism with a name that the client chooses does no harm where it does not match",
+    SOURCE,
+    verified("spf"),
+    record="v=spf1 a:%{h} redirect=a.spf-chosen-not-matched.example",
+    zone=txt("a.spf-chosen-not-matched.example", f"v=spf1 ip4:{SERVER} -all")
+    + address("h.not-matched.example", "203.0.113.1"),
+    session=session("b@spf-chosen-not-matched.ternum-bfc.fr", SERVER, "h.not-matched.example"),
+)
+case(
+    "no-spf-servfail-reason",
+    "where SPF could not be asked, that is said of it, though DKIM is required",
+    "DESIGN §2, three values",
+    message(),
+    ";servfail no-spf-servfail-reason.ternum-bfc.fr.\n",
+    unverified("no-aligned-pass", spf={"result": "temperror", "reason": "dns-temperror"}),
+    session=session("b@no-spf-servfail-reason.ternum-bfc.fr", SERVER),
+    senders={"ternum-bfc": {"require": "dkim"}},
+    config={"dns": {"timeout": "1s"}},
+)
+
+# ---- what we write ----------------------------------------------------------------------------------------------------
+
+
+def written(results: str) -> list[dict[str, object]]:
+    return [{"op": "insert", "name": RESULTS, "value": f"mx1.example.org; {results}"}, {"op": "insert"}]
+
+
+case(
+    "results-helo",
+    "the HELO identity is told as smtp.helo",
+    "RFC 8601 §2.7.2",
+    message(),
+    txt("helo.results-helo.ternum-bfc.fr", f"v=spf1 ip4:{SERVER} -all"),
+    verified("spf", edits=written("spf=pass smtp.helo=helo.results-helo.ternum-bfc.fr; dkim=none")),
+    session=session("", SERVER, "helo.results-helo.ternum-bfc.fr"),
+)
+case(
+    "results-no-identity",
+    "where MAIL FROM cannot be read, no identity is told",
+    "RFC 8601 §2.7.2",
+    message(),
+    "",
+    unverified("no-aligned-pass", edits=written("spf=none; dkim=none")),
+    session=session("<<x>>", SERVER),
+)
+case(
+    "results-dkim",
+    "aligned signatures are told with their reason, where they do not count; others are not",
+    "RFC 8601 §2.7.1",
+    sign(sign(sign(message(), Sign("evil.example", "x")), Sign(selector="results-dkim", signed=("From", "Subject"))), Sign(selector="results-l", tags={"l": "1"})),
+    key("results-dkim") + key("results-l"),
+    verified(
+        "dkim",
+        edits=written(
+            "spf=none smtp.mailfrom=mailer.example; dkim=policy reason=body-length-tag header.d=ternum-bfc.fr "
+            "header.s=results-l; dkim=pass header.d=ternum-bfc.fr header.s=results-dkim"
+        ),
+    ),
+)  # fmt: skip
+case(
+    "results-unaligned-only",
+    "where only others signed, dkim is neutral: not looked into",
+    "RFC 8601 §2.7.1",
+    sign(message(), Sign("evil.example", "x")),
+    "",
+    unverified("no-aligned-pass", edits=written("spf=none smtp.mailfrom=mailer.example; dkim=neutral")),
+)
+case(
+    "observe-subject-tag",
+    "in observe mode the Subject stays",
+    "DESIGN §3",
+    message(),
+    "",
+    unverified("no-aligned-pass", edits=[{"op": "insert"}]),
+    config={"mode": "observe", "subject_tag": "[?]"},
+)
+case(
+    "subject-tag-without-subject",
+    "a subject tag without a Subject",
+    "DESIGN §3",
+    message(Subject=""),
+    "",
+    unverified("no-aligned-pass", edits=[{"op": "insert"}, {"op": "insert"}]),
+    config={"subject_tag": "[?]"},
+)
+case(
+    "header-too-large",
+    "a header over its limit in octets is never verified",
+    "DESIGN §4, limits",
+    on_top(f"X-Long: {'x' * 3000}", message()),
+    "",
+    ambiguous("header-too-large"),
+    config={"limits": {"header_size": 2000}},
+)
+HOSTS = {"trusted_hosts": {"networks": ["198.51.100.7"], "hosts": ["mx2.example.org"]}}
+case(
+    "trusted-host-without-field",
+    "a trusted host's client that brings no field is judged",
+    "DESIGN §2, row 1",
+    message(),
+    "",
+    unverified("no-aligned-pass"),
+    session=session(client="198.51.100.7"),
+    config=HOSTS,
+)
