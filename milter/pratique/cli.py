@@ -288,11 +288,12 @@ def _claim(decision: Decision, entry: Entry | None) -> str:
         case ClaimKind.LISTED:
             return f"{address}, listed for {whose}"
         case ClaimKind.DOMAIN:
-            return f"{address}, not listed, of the domain of {whose}{_because(claim.reason)}"
+            dressed_up = f": {claim.reason}" if claim.reason else ""
+            return f"{address}, not listed, of the domain of {whose}{dressed_up}"
         case ClaimKind.AMBIGUOUS:
-            return f"From names {whose} and has no single reading{_because(claim.reason)}"
+            return f"From names {whose} and has no single reading: {claim.reason}"
         case ClaimKind.IMITATION:
-            return f"{address}, made to look like {whose}{_because(claim.reason)}: {claim.detail}"
+            return f"{address}, made to look like {whose}: {claim.reason}, {claim.detail}"
         case ClaimKind.NONE:
             return f"{address} claims no trusted sender"
 
