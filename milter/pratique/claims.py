@@ -126,7 +126,7 @@ def _seen(texts: Iterable[str]) -> tuple[str, ...]:
     `"x" (y) @ example.org` together; and both with foreign letters as the ASCII ones they look like."""
     views: list[str] = []
     for text in texts:
-        shown = decode_words(re.sub(r"\r?\n", "", text))
+        shown = decode_words(re.sub(r"\r?\n", " ", text))
         views += _plain_and_bare(shown, "")
         if not shown.isascii():
             views += map(in_ascii, _plain_and_bare(shown, " "))
@@ -138,7 +138,7 @@ def _plain_and_bare(shown: str, for_invisible: str) -> tuple[str, str]:
     if not shown.isascii():
         shown = _INVISIBLE.sub(for_invisible, unicodedata.normalize("NFKC", shown)).replace("\u3002", ".")
         shown = "".join(c for c in shown if unicodedata.category(c) not in ("Cf", "Mn"))
-    plain = re.sub(r"[\x00-\x08\x0a-\x1f\x7f]", "", shown.casefold())
+    plain = re.sub(r"[\x00-\x1f\x7f]", " ", shown.casefold())
     return plain, re.sub(r"[\s\"\\]+|\([^()]*\)", "", plain)
 
 

@@ -188,6 +188,10 @@ class Session:
     queue_id: str = ""
 
 
+_ATOM = r"[^\s\x00-\x20\"(),.:;<>@\[\\\]\x7f]+"
+_DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A mailbox: local part as written (unquoted), domain as lower-case A-labels."""
@@ -196,7 +200,7 @@ class Address:
     domain: str
 
     def __str__(self) -> str:
-        if re.fullmatch(r"[^\s\x00-\x20\"(),:;<>@\[\\\]\x7f]+", self.local):
+        if _DOT_ATOM.fullmatch(self.local):
             return f"{self.local}@{self.domain}"
         return '"' + re.sub(r'([\\"])', r"\\\1", self.local) + f'"@{self.domain}'
 

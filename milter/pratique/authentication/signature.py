@@ -187,6 +187,10 @@ def parse_key(records: list[bytes], signature: Signature) -> KeyRecord:
     key = re.sub(r"[ \t\r\n]+", "", tags["p"])
     if not key:
         raise SignatureError(Reason.KEY_REVOKED)
+    try:
+        _base64(key)
+    except ValueError:
+        raise SignatureError(Reason.KEY_SYNTAX) from None
     flags = _list(tags.get("t", ""))
     if "y" in flags:
         raise SignatureError(Reason.KEY_TEST_MODE, DkimResult.POLICY)
