@@ -23,6 +23,7 @@ from .model import Claim, ClaimKind, Entry, Header, Limits, TrustedList, is_with
 from .reasons import Reason
 
 _NOTICED_SIZE = 65536  # octets of From that are searched for names: more than any MTA hands over
+_NORMALISED = 8192  # characters of From in which foreign letters are looked at: normalisation can be quadratic
 _SHORTEST_NAME = 6  # letters and digits, and the blanks round them
 _ENCODED_WORD = re.compile(r"=\?([^?*]{1,40})(?:\*[^?]{0,40})?\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 # Letters that show nothing (Default_Ignorable_Code_Point), and marks that turn text round.
@@ -125,8 +126,12 @@ def _seen(texts: Iterable[str]) -> tuple[str, ...]:
     invisible characters gone; once more without blanks, quotes, backslashes and comments, as a reader puts
     `"x" (y) @ example.org` together; and both with foreign letters as the ASCII ones they look like."""
     views: list[str] = []
+    budget = _NORMALISED
     for text in texts:
         shown = decode_words(re.sub(r"\r?\n", " ", text))
+        budget -= len(shown)
+        if budget < 0:
+            shown = shown.encode("ascii", "ignore").decode("ascii")
         views += _plain_and_bare(shown, "")
         if not shown.isascii():
             views += map(in_ascii, _plain_and_bare(shown, " "))

@@ -113,6 +113,7 @@ def honest(size: int, canonicalization: str = "relaxed/relaxed") -> Message:
 # ---- hostile parts -----------------------------------------------------------------------------------
 
 _GARBAGE = base64.b64encode(b"\x42" * 256)
+_LONG_GARBAGE = base64.b64encode(b"\x42" * 512)
 
 
 def garbage(
@@ -201,6 +202,8 @@ of_body("NUL", lambda n: bytes(n))
 of_body("honest text, simple", text, "simple/simple")
 of_body("honest text, both canonicalizations", text, "relaxed/relaxed", "relaxed/simple")
 of_body("honest text, ten signatures", text, *["relaxed/relaxed", "simple/simple"] * 5)
+of_body("lone CR, both canonicalizations", lambda n: fill(b"\r", n), "relaxed/relaxed", "relaxed/simple")
+of_body("empty lines, both canonicalizations", lambda n: fill(b"\r\n", n), "relaxed/relaxed", "relaxed/simple")
 of_body("blanks, both canonicalizations", lambda n: fill(b"a  ", n), "relaxed/relaxed", "relaxed/simple")
 
 # ---- fields ------------------------------------------------------------------------------------------
@@ -289,7 +292,7 @@ def and_large(piece: bytes) -> Callable[[int], list[Field]]:
 of_signatures("ten, real selector", ten(b"s=s1; h=from:subject; b=" + _GARBAGE), HEADER_SIZES)
 of_signatures("ten, ten selectors", ten(b"s=s1; h=from:subject; b=" + _GARBAGE, selectors=True), HEADER_SIZES)
 of_signatures("ten, short", ten(SHORT), HEADER_SIZES)
-of_signatures("ten, of right length", ten(b"s=s1; h=from:subject; b=" + _GARBAGE[:340] + b"QUI="), HEADER_SIZES)
+of_signatures("ten, too long for the key", ten(b"s=s1; h=from:subject; b=" + _LONG_GARBAGE), HEADER_SIZES)
 of_header("signatures: unaligned", many(SIGNATURE, STRANGER + b"s=s; " + HASHES))
 of_header("signatures: aligned, no bh", many(SIGNATURE, OWN + b"s=s; " + HASHES))
 of_header("signatures: no d=", many(SIGNATURE, b" v=1"))
@@ -331,14 +334,14 @@ def rsa_record(bits: int, exponent: int) -> bytes:
     return b"v=DKIM1; p=" + base64.b64encode(der(0x30, number(modulus) + number(exponent)))
 
 
-def of_key(name: str, *records: bytes) -> None:
+def of_key(name: str, *records: bytes, b: bytes = _GARBAGE) -> None:
     of_header(
-        f"key: {name}", ten(b"s=evil; h=from:subject; b=" + _GARBAGE), (SMALL, MEDIUM), signed=False,
+        f"key: {name}", ten(b"s=evil; h=from:subject; b=" + b), (SMALL, MEDIUM), signed=False,
         dns={("evil._domainkey.ternum-bfc.fr", "TXT"): records},
     )  # fmt: skip
 
 
-of_key("4096 bits", rsa_record(4_096, 65_537))
+of_key("4096 bits", rsa_record(4_096, 65_537), b=_LONG_GARBAGE)
 of_key("16384 bits", rsa_record(16_384, 65_537))
 of_key("2048 bits, exponent of 2048", rsa_record(2_048, (1 << 2_047) + 1))
 of_key("12000 bits, exponent of 12000", rsa_record(12_000, random.Random(1).getrandbits(12_000) | 1))

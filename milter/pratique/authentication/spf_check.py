@@ -19,6 +19,7 @@ WIDEST_IPV6 = 32
 _CLIENT_MACRO = re.compile(r"%\{[ip]", re.IGNORECASE)
 # A name that ends in what the client chooses (local part, HELO, reverse name) lies in a zone of the client's.
 _CHOSEN_BY_CLIENT = re.compile(r"%\{[lhp][^}]*\}\.?(?:/[0-9/]*)?\Z", re.IGNORECASE)
+_MOST_RECORDS = 100  # of one answer that are looked at: each address is compared with the client's
 _SHOWN = 200  # characters of a mechanism
 
 
@@ -50,7 +51,7 @@ class _Query(spf.query):  # type: ignore[misc]
             self.void_lookups += 1
             if self.void_lookups > spf.MAX_VOID_LOOKUPS:
                 raise spf.PermError(f"Void lookup limit of {spf.MAX_VOID_LOOKUPS} exceeded")
-        return [(record,) if qtype == "TXT" else record for record in answer.records]
+        return [(record,) if qtype == "TXT" else record for record in answer.records[:_MOST_RECORDS]]
 
     def get_explanation(self, spec: Any) -> None:
         """`exp=` is for replies that we do not give: no look-up."""
