@@ -37,7 +37,8 @@ import io, sys, tempfile
 sys.path[:0] = sys.argv[1:]
 from pathlib import Path
 from harness import corpus
-from pratique import cli, config
+from pratique import config
+from pratique.cli import explain
 from pratique.model import Session
 from pratique.resolver import ZoneResolver
 import ipaddress
@@ -50,8 +51,8 @@ for case in corpus.read_all():
     facts = case.session
     client = ipaddress.ip_address(facts["client"])
     session = Session(client, facts["helo"], facts["mail_from"], tuple(facts["rcpts"]), 1, hostname="mx1.example.org")
-    decision = cli.judge(io.BytesIO(case.present()), session, settings[key], ZoneResolver(case.zone))
-    if corpus.differences(case.expected, cli.as_object("", decision, client)):
+    decision = explain.judge(io.BytesIO(case.present()), session, settings[key], ZoneResolver(case.zone))
+    if corpus.differences(case.expected, explain.as_object("", decision, client)):
         print(case.name)
         sys.exit(1)
 """

@@ -30,7 +30,7 @@ from dkim.crypto import RSASSA_PKCS1_v1_5_sign, parse_pem_private_key
 
 from pratique.authentication import spf_check
 from pratique.authentication.body import BodyHash
-from pratique.cli import judge
+from pratique.cli.explain import judge
 from pratique.model import (
     Address,
     DnsAnswer,

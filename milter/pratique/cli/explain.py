@@ -1,17 +1,11 @@
-"""The commands: `run`, `check`, `explain`. For people, and with --json for programs.
-
-Rules of this module: it speaks to people and decides nothing. Exit statuses are those of sysexits.h. Text from
-a message is escaped before it reaches a terminal.
-"""
+"""`pratique explain`: the verdict for stored messages, in words or as JSON, by exactly the service's code."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import socket
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,11 +14,10 @@ from typing import Any, BinaryIO
 
 import click
 
-from . import __version__, service, stored
-from .config import DEFAULT_CONFIG, ConfigError, load
-from .examine import Examination
-from .headers import HeaderCollector
-from .model import (
+from pratique import stored
+from pratique.examine import Examination
+from pratique.headers import HeaderCollector
+from pratique.model import (
     ClaimKind,
     Decision,
     DkimEvidence,
@@ -38,107 +31,10 @@ from .model import (
     SpfEvidence,
     Verdict,
 )
-from .reasons import Reason
-from .resolver import DnsConfigError, Lookups, NetworkResolver, Resolver, ZoneResolver
+from pratique.reasons import Reason
+from pratique.resolver import DnsConfigError, Lookups, NetworkResolver, Resolver, ZoneResolver
 
-EX_USAGE, EX_DATAERR, EX_SOFTWARE, EX_CANTCREAT, EX_CONFIG = 64, 65, 70, 73, 78
-
-
-class CommandError(Exception):
-    """Ends a command with a text and an exit status."""
-
-    def __init__(self, text: str, status: int):
-        super().__init__(text)
-        self.status = status
-
-
-def main() -> None:
-    """Entry point: every ending has an exit status of its own, and no traceback but for our own errors."""
-    try:
-        sys.exit(commands.main(standalone_mode=False))
-    except click.UsageError as problem:
-        problem.show()
-        sys.exit(EX_USAGE)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
-    except CommandError as problem:
-        click.echo(f"pratique: {problem}", err=True)
-        sys.exit(problem.status)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception:
-        traceback.print_exc()
-        sys.exit(EX_SOFTWARE)
-
-
-def _load(config: Path) -> Settings:
-    try:
-        settings = load(config)
-    except ConfigError as problem:
-        raise CommandError(str(problem).replace("\n", "\npratique: "), EX_CONFIG) from None
-    for warning in settings.warnings:
-        click.echo(f"pratique: warning: {warning}", err=True)
-    return settings
-
-
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_CONFIG,
-    show_default=True,
-    metavar="FILE",
-    help="the service's file; it names the list of trusted senders",
-)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "--version", prog_name="pratique")
-def commands() -> None:
-    """Lets verified mail of trusted procurement platforms through the quarantine, and tags the rest."""
-
-
-@commands.command()
-@config_option
-def run(config: Path) -> None:
-    """Serve as a milter, in the foreground, until SIGTERM."""
-    settings = _load(config)
-    service.set_up_log(settings)
-    try:
-        service.run(settings)
-    except service.ServiceError as problem:
-        raise CommandError(str(problem), EX_CANTCREAT) from None
-
-
-@commands.command()
-@config_option
-def check(config: Path) -> None:
-    """Check both configuration files: exit 0, or 78 with every error."""
-    settings = _load(config)
-    for entry in settings.senders.entries:
-        count = len(entry.addresses)
-        click.echo(f"{entry.id}: {count} address{'es' * (count > 1)} of {entry.domain}, {_requirement(entry)}")
-        if entry.networks:
-            click.echo(f"{entry.id}: anyone who sends through its networks is trusted: {_listed(entry.networks)}")
-    click.echo(f"{config}: good, {len(settings.senders.entries)} trusted senders, mode {settings.mode}")
-
-
-def _requirement(entry: Entry) -> str:
-    listed = bool(entry.networks)
-    proof = {
-        Require.ANY: "DKIM, SPF or its networks" if listed else "DKIM or SPF",
-        Require.ALL: "DKIM, SPF and its networks" if listed else "DKIM and SPF",
-        Require.DKIM: "DKIM",
-        Require.SPF: "SPF",
-        Require.NETWORK: "its networks",
-    }[entry.require]
-    return f"by {proof}, {entry.alignment}, expires {entry.expires or 'never'}"
-
-
-def _listed(items: tuple[Any, ...]) -> str:
-    return ", ".join(map(str, items))
+from .common import EX_CONFIG, EX_DATAERR, CommandError, config_option, load_settings, safe
 
 
 def _ip_address(_context: click.Context, _parameter: click.Parameter, value: str) -> IPAddress:
@@ -148,7 +44,7 @@ def _ip_address(_context: click.Context, _parameter: click.Parameter, value: str
         raise click.BadParameter(f"{value!r} is no IP address") from None
 
 
-@commands.command()
+@click.command("explain")
 @config_option
 @click.option("--client", required=True, metavar="IP", callback=_ip_address, help="address of the SMTP client")
 @click.option("--helo", default="", metavar="NAME", help="its HELO name")
@@ -159,12 +55,12 @@ def _ip_address(_context: click.Context, _parameter: click.Parameter, value: str
 )
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a message")
 @click.argument("messages", nargs=-1, required=True, metavar="MESSAGE…")
-def explain(
+def command(
     config: Path, client: IPAddress, helo: str, mail_from: str, rcpt: tuple[str, ...], zone: Path | None,
     as_json: bool, messages: tuple[str, ...],
 ) -> None:  # fmt: skip
     """The verdict for stored messages, and why, by exactly the service's code. `-` is standard input."""
-    settings = _load(config)
+    settings = load_settings(config)
     session = Session(client, helo, mail_from, rcpt, len(rcpt), hostname=socket.gethostname())
     try:
         resolver: Resolver = ZoneResolver.from_file(zone) if zone else NetworkResolver(settings.dns)
@@ -251,7 +147,7 @@ def in_words(name: str, decision: Decision, settings: Settings) -> Iterator[str]
     """What a message claims, what proves it, what is missing, and what is done: line by line."""
     entry = settings.senders.entry(decision.sender)
     proven = f", by {'+'.join(decision.by)}" if decision.by else ""
-    yield _safe(name)
+    yield safe(name)
     yield _line("verdict", f"{decision.verdict}{proven}{_because(decision.reason)}")
     if decision.verdict is Verdict.UNCHECKED:
         yield _line("claim", "not looked at: a client of ours, or judged by a trusted host already")
@@ -264,16 +160,11 @@ def in_words(name: str, decision: Decision, settings: Settings) -> Iterator[str]
     yield _line("action", decision.action)
     for edit in decision.edits:
         what = f"delete {edit.name} number {edit.index}" if edit.op == "delete" else f"{edit.op} {edit.name}:"
-        yield _line("edit", f"{what} {_safe(edit.value or '')}".rstrip())
+        yield _line("edit", f"{what} {safe(edit.value or '')}".rstrip())
 
 
 def _line(label: str, text: str) -> str:
     return f"  {label:<8} {text}"
-
-
-def _safe(text: str) -> str:
-    """Text from outside, for a terminal: what is not printable as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _because(reason: Reason | None) -> str:
@@ -282,7 +173,7 @@ def _because(reason: Reason | None) -> str:
 
 def _claim(decision: Decision, entry: Entry | None) -> str:
     claim = decision.claim
-    address = _safe(str(claim.address)) if claim.address else "From"
+    address = safe(str(claim.address)) if claim.address else "From"
     whose = f"{entry.id} ({entry.name})" if entry else ""
     match claim.kind:
         case ClaimKind.LISTED:
@@ -324,7 +215,7 @@ def _dkim(signature: DkimEvidence) -> str:
 def _spf(spf: SpfEvidence) -> str:
     identity = {"helo": "HELO", "mailfrom": "MAIL FROM"}.get(spf.identity or "", "")
     asked = f" for {identity} {spf.domain}" if spf.domain else ""
-    matched = f", by `{_safe(spf.mechanism)}` in the record of {spf.record}" if spf.mechanism else ""
+    matched = f", by `{safe(spf.mechanism)}` in the record of {spf.record}" if spf.mechanism else ""
     return f"{spf.result}{asked}{matched}: {_counts(spf.counts, spf.reason)}"
 
 
