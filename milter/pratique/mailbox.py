@@ -214,6 +214,8 @@ def to_a_labels(domain: str) -> str:
     IDNA2008 without any mapping, and only of what is in normal form already: mapping would turn foreign
     letters and dots into ASCII ones.
     """
+    if len(domain) > MAX_DOMAIN:  # as A-labels it is no shorter, and normalisation can be quadratic
+        raise UnreadableError(Reason.INVALID_DOMAIN)
     if not domain.isascii():
         if unicodedata.normalize("NFC", domain) != domain:
             raise UnreadableError(Reason.INVALID_DOMAIN)

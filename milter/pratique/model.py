@@ -404,12 +404,13 @@ class Decision:
 class Limits:
     """Bounds on what is read of a message: octets and counts."""
 
-    header_size: int = 1 << 20
-    header_fields: int = 2000
+    header_size: int = 1 << 18
+    header_fields: int = 1000
     from_size: int = 4096
-    signature_size: int = 16384
+    signature_size: int = 8192
     signatures: int = 10
     signed_fields: int = 250
+    signed_size: int = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)

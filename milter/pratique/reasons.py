@@ -77,6 +77,7 @@ class Reason(StrEnum):
     KEY_SYNTAX = "key-syntax", "the key record cannot be read"
     KEY_REVOKED = "key-revoked", "the key was revoked (`p=` is empty)"
     KEY_TOO_SHORT = "key-too-short", "an RSA key under 1024 bits"
+    KEY_TOO_LARGE = "key-too-large", "an RSA key over 8192 bits, or with an exponent over 32 bits"
     KEY_TEST_MODE = "key-test-mode", "the key is in test mode (`t=y`)"
     KEY_NOT_FOR_EMAIL = "key-not-for-email", "the key's `s=` does not include e-mail"
     KEY_NOT_FOR_HASH = "key-not-for-hash", "the key's `h=` does not include sha256"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pratique.authentication.body import BodyHash
 from pratique.model import DnsAnswer, DnsStatus
 
-from harness.signing import Sign, key_record, sign
+from harness.signing import Sign, key_record, public_rsa, sign
 
 AUTHOR = b"nepasrepondre@ternum-bfc.fr"
 DOMAIN = "ternum-bfc.fr"
@@ -323,15 +323,7 @@ of_signatures("b= of 15 kB", ten(b"s=s1; h=from:subject; b=" + b"A" * 15_000))
 
 
 def rsa_record(bits: int, exponent: int) -> bytes:
-    modulus = random.Random(bits).getrandbits(bits) | 1 | 1 << (bits - 1)
-
-    def der(tag: int, content: bytes) -> bytes:
-        return bytes([tag, 0x82, *len(content).to_bytes(2)]) + content
-
-    def number(value: int) -> bytes:
-        return der(2, value.to_bytes(value.bit_length() // 8 + 1))
-
-    return b"v=DKIM1; p=" + base64.b64encode(der(0x30, number(modulus) + number(exponent)))
+    return f"v=DKIM1; p={public_rsa(bits, exponent)}".encode()
 
 
 def of_key(name: str, *records: bytes, b: bytes = _GARBAGE) -> None:

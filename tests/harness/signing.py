@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,19 @@ def key_record(name: str = "rsa2048", **tags: str) -> str:
         record = {"v": "DKIM1", "k": "rsa"} | tags
     record.setdefault("p", public)
     return "; ".join(f"{tag}={value}" for tag, value in record.items())
+
+
+def public_rsa(bits: int, exponent: int) -> str:
+    """The `p=` of an RSA key that nobody has the other half of."""
+    modulus = random.Random(bits).getrandbits(bits) | 1 | 1 << (bits - 1)
+
+    def der(tag: int, content: bytes) -> bytes:
+        return bytes([tag, 0x82, *len(content).to_bytes(2)]) + content
+
+    def number(value: int) -> bytes:
+        return der(2, value.to_bytes(value.bit_length() // 8 + 1))
+
+    return base64.b64encode(der(0x30, number(modulus) + number(exponent))).decode()
 
 
 @dataclass(frozen=True)

@@ -262,3 +262,21 @@ signed_case(
     unverified("entry-expired"),
     senders={"ternum-bfc": {"expires": date(2020, 1, 1)}},
 )
+
+# ---- made to cost --------------------------------------------------------------------------------------------------
+
+signed_case(
+    "dkim-covers-too-much",
+    "a signature over more of the header than is canonicalised for one message",
+    "DESIGN §4, limits",
+    excluded("signature-too-large", "policy"),
+    config={"limits": {"signed_size": 100}},
+)
+signed_case(
+    "dkim-domain-too-long",
+    "a d= of thousands of letters is not brought into normal form",
+    "found by tests/bench/hostile.py",
+    unverified("no-aligned-pass", dkim=[{"domain": None, "aligned": False, "result": "permerror"}]),
+    how={"domain": "e\u0301\u0316" * 800 + ".ternum-bfc.fr"},
+    zone="",
+)

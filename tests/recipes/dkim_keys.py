@@ -6,7 +6,7 @@ import base64
 
 from recipes import case, excluded, key, message, signed_case, strings, txt, unverified, verified
 
-from harness.signing import KEYS, Sign, key_record, sign
+from harness.signing import KEYS, Sign, key_record, public_rsa, sign
 
 PUBLIC = (KEYS / "rsa2048.pub").read_text().strip()
 PKCS_1 = base64.b64encode(base64.b64decode(PUBLIC)[24:]).decode()  # RSAPublicKey within SubjectPublicKeyInfo
@@ -181,3 +181,17 @@ case(
     + strings("no-dkim-key-in-two._domainkey.ternum-bfc.fr", PUBLIC[200:]),
     unverified("key-syntax"),
 )
+
+# ---- made to cost --------------------------------------------------------------------------------------------------
+
+for name, why, bits, exponent in [
+    ("too-large", "a key of 9000 bits: its arithmetic takes long, and nobody needs it", 9_000, 65_537),
+    ("large-exponent", "an exponent as large as the key: the check would take a hundred times as long", 2_048, (1 << 2_047) + 1),
+]:  # fmt: skip
+    signed_case(
+        f"dkim-key-{name}",
+        why,
+        "RFC 8301 §3.2; found by tests/bench/hostile.py",
+        excluded("key-too-large", "policy"),
+        record={"p": public_rsa(bits, exponent)},
+    )

@@ -8,5 +8,7 @@ SECOND_OPINIONS = {
     "no-dkim-vertical-tab": "OpenDKIM takes a vertical tab for a blank; the WSP of RFC 6376 §2.8 is blank and tab alone",
     "no-spf-ip6-mapped": "Mail::SPF compares an IPv4-mapped client with ip6; RFC 7208 §5 has it treated as IPv4",
     "spf-ptr-reverse-zone-fails": "Mail::SPF makes an error of a reverse zone that fails; RFC 7208 §5.5: no match",
+    "no-spf-record-too-long": "Mail::SPF evaluates a record of any length; RFC 7208 §11.1 lets a verifier bound its work",
+    "no-spf-too-many-macros": "Mail::SPF expands any number of macros; RFC 7208 §11.1 lets a verifier bound its work",
     "no-spf-mx-limit": "Mail::SPF passes over the eleventh MX (RFC 4408); RFC 7208 §4.6.4 makes it an error",
 }

@@ -233,3 +233,17 @@ spf_case(
     unverified("behind-relay", spf={"result": "none", "reason": "behind-relay"}),
     config={"relays": ["192.0.2.0/24"]},
 )
+
+# ---- made to cost --------------------------------------------------------------------------------------------------
+
+for name, why, record in [
+    ("record-too-long", "a record of more than 4096 octets is not evaluated", ALLOWED.replace(" -all", " x=" + "y" * 4_096 + " -all")),
+    ("too-many-macros", "more than a hundred macros are not expanded", ALLOWED.replace(" -all", " x=" + "%{l}" * 101 + " -all")),
+]:  # fmt: skip
+    spf_case(
+        f"no-spf-{name}",
+        why,
+        "RFC 7208 §11.1; found by tests/bench/hostile.py",
+        unverified(NO_PASS, spf={"result": "permerror", "counts": False}),
+        record=record,
+    )

@@ -7,6 +7,9 @@ body hash comes from body.py. Signatures are judged aligned ones first, unaligne
 from __future__ import annotations
 
 import binascii
+import functools
+import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -37,6 +40,8 @@ from .signature import (
 )
 
 SHORTEST_RSA_KEY = 1024  # bits, RFC 8301 §3.2
+LONGEST_RSA_KEY = 8192  # bits, twice what RFC 8301 asks for: beyond it a single check takes a while
+LARGEST_EXPONENT = 1 << 32  # everybody's is 65537, and the time grows with it
 KNOWN_ALGORITHMS = ("rsa-sha256", "ed25519-sha256", "rsa-sha1")
 _REPORTED = 30  # signatures that are mentioned at all
 
@@ -45,6 +50,9 @@ ONCE = (
     *(b"from", b"sender", b"reply-to", b"to", b"cc", b"date", b"subject", b"message-id"),
     *(b"content-type", b"content-transfer-encoding", b"mime-version"),
 )
+
+
+_BLANKS = re.compile(rb"[ \t]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +70,23 @@ def candidates(
     fields = header.all(b"dkim-signature")
     domains = [(field, read_domain(field, limits)) for field in fields[: limits.header_fields]]
     domains.sort(key=lambda pair: not _aligned(pair[1], entry, author))  # stable: topmost first among equals
-    return [
+    found = [
         _candidate(place, field, domain, header, entry, author, limits, now, skew)
         for place, (field, domain) in enumerate(domains[:_REPORTED])
     ]
+    covered = itertools.accumulate(_covered(candidate.signature, header) for candidate in found)
+    return [_within(candidate, octets, limits) for candidate, octets in zip(found, covered, strict=True)]
+
+
+def _covered(signature: Signature | None, header: Header) -> int:
+    """How many octets of the header a signature covers: as many have to be canonicalised for it."""
+    return sum(len(f.value) for f in header.fields if f.key in signature.signed) if signature else 0
+
+
+def _within(candidate: Candidate, octets: int, limits: Limits) -> Candidate:
+    if candidate.signature is None or octets <= limits.signed_size:
+        return candidate
+    return Candidate(replace(candidate.evidence, result=DkimResult.POLICY, reason=Reason.SIGNATURE_TOO_LARGE))
 
 
 def _aligned(domain: str | None, entry: Entry, author: Address) -> bool:
@@ -144,10 +165,12 @@ def verify(
         key = parse_key([r for r in answer.records if isinstance(r, bytes)], signature)
         if key.strict_identity and signature.identity != signature.domain:
             raise SignatureError(Reason.IDENTITY_MISMATCH)
-        bits = key_bits(key)
+        bits, exponent = key_size(key)
         seen = replace(seen, bits=bits)
         if key.key_type == "rsa" and bits < SHORTEST_RSA_KEY:
             raise SignatureError(Reason.KEY_TOO_SHORT, DkimResult.POLICY)
+        if bits > LONGEST_RSA_KEY or exponent > LARGEST_EXPONENT:
+            raise SignatureError(Reason.KEY_TOO_LARGE, DkimResult.POLICY)
         if not signature_fits(signature, key, header):
             raise SignatureError(Reason.SIGNATURE_MISMATCH, DkimResult.FAIL)
     except SignatureError as problem:
@@ -168,10 +191,12 @@ def _record(key: KeyRecord) -> bytes:
     return f"v=DKIM1; k={key.key_type}; p={key.key}".encode("ascii")
 
 
-def key_bits(key: KeyRecord) -> int:
-    """The size of the key. Raises SignatureError where dkimpy cannot read it."""
+@functools.lru_cache(maxsize=256)
+def key_size(key: KeyRecord) -> tuple[int, int]:
+    """Bits of the key, and its exponent where it is RSA. Raises SignatureError where dkimpy cannot read it."""
     try:
-        return int(dkim.evaluate_pk("", _record(key))[1])
+        public, bits = dkim.evaluate_pk("", _record(key))[:2]
+        return int(bits), public["publicExponent"] if key.key_type == "rsa" else 0
     except (dkim.DKIMException, binascii.Error, ValueError, TypeError, IndexError, AssertionError):
         raise SignatureError(Reason.KEY_SYNTAX) from None
 
@@ -180,7 +205,8 @@ def signature_fits(signature: Signature, key: KeyRecord, header: Header) -> bool
     """Header hash and signature, by dkimpy (RFC 6376 §3.7).
 
     dkimpy gets only the fields that are signed, and the signature without the text of `b=`: it leaves
-    a blank there that RFC 6376 does not, and takes long to find it. Without `bh` it leaves the body alone.
+    a blank there that RFC 6376 does not, and takes long to find it: where blanks do not matter, none are left to
+    look through. Without `bh` it leaves the body alone.
     """
     check = dkim.DKIM(minkey=0)  # the length of the key is judged by us
     wanted = set(signature.signed)
@@ -194,9 +220,15 @@ def signature_fits(signature: Signature, key: KeyRecord, header: Header) -> bool
     }
     if any(value.strip() != value.strip(b" \t\r\n") for _, value in check.headers):
         return False  # dkimpy drops a VT or FF there, which is text to RFC 6376 §3.4.2
-    line = (signature.field.name, _line(unsigned_value(signature.field)))
+    # Names of fields that are not there change nothing (RFC 6376 §5.4.2), but dkimpy looks through all for each.
+    present = {f.key for f in header.fields}
+    names = [name for name in signature.signed if name in present]
+    unsigned = _line(unsigned_value(signature.field))
+    if signature.header_canonicalization == "relaxed":
+        unsigned = _BLANKS.sub(b" ", unsigned.replace(b"\r\n", b"")) + b"\r\n"
+    line = (signature.field.name, unsigned)
     try:
-        return bool(check.verify_sig(tags, list(signature.signed), line, lambda *_, **__: _record(key)))
+        return bool(check.verify_sig(tags, names, line, lambda *_, **__: _record(key)))
     except (dkim.DKIMException, ValueError, TypeError, OverflowError):
         return False  # a signature that is longer than its key, an Ed25519 one of the wrong length
 

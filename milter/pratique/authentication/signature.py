@@ -21,6 +21,7 @@ _INFINITE = 10**12  # any time of more than 12 digits (RFC 6376 §3.5, t=)
 _LONG_BLANKS = re.compile(rb"[ \t\r\n]{100}")  # dkimpy's own expressions are quadratic in these
 _CANONICALIZATIONS = ("simple", "relaxed")
 _MAX_KEY_RECORD = 4096
+_MOST_RECORDS = 20  # at one selector
 
 
 class SignatureError(Exception):
@@ -171,7 +172,7 @@ class KeyRecord:
 
 def parse_key(records: list[bytes], signature: Signature) -> KeyRecord:
     """The key for a signature from the TXT records at its selector (RFC 6376 §6.1.2). Raises SignatureError."""
-    candidates = [tags for record in records if (tags := _key_tags(record)) is not None]
+    candidates = [tags for record in records[:_MOST_RECORDS] if (tags := _key_tags(record)) is not None]
     if not candidates:
         raise SignatureError(Reason.KEY_SYNTAX if records else Reason.KEY_MISSING)
     if len(candidates) > 1:

@@ -6,6 +6,7 @@ pyspf evaluates records; the identity, the DNS behind it and the judgement of wh
 from __future__ import annotations
 
 import re
+import socket
 from typing import Any
 
 import spf
@@ -20,6 +21,8 @@ _CLIENT_MACRO = re.compile(r"%\{[ip]", re.IGNORECASE)
 # A name that ends in what the client chooses (local part, HELO, reverse name) lies in a zone of the client's.
 _CHOSEN_BY_CLIENT = re.compile(r"%\{[lhp][^}]*\}\.?(?:/[0-9/]*)?\Z", re.IGNORECASE)
 _MOST_RECORDS = 100  # of one answer that are looked at: each address is compared with the client's
+_LONGEST_RECORD = 4096  # octets, eight times what RFC 7208 §3.4 advises
+_MOST_MACROS = 100  # expanded for one message: each may take the local part to pieces
 _SHOWN = 200  # characters of a mechanism
 
 
@@ -33,6 +36,8 @@ class _Query(spf.query):  # type: ignore[misc]
     record: str | None = None  # the domain whose record it stands in
     prefix = 0  # the length it was compared with, where it compares addresses
     chosen = False  # whether the client chose a name on the way there
+    _compared = 0
+    _macros = 0
     _text = ""  # of the record that is being evaluated
 
     def __init__(self, lookup: Lookup, client: IPAddress, sender: str, helo: str):
@@ -51,7 +56,12 @@ class _Query(spf.query):  # type: ignore[misc]
             self.void_lookups += 1
             if self.void_lookups > spf.MAX_VOID_LOOKUPS:
                 raise spf.PermError(f"Void lookup limit of {spf.MAX_VOID_LOOKUPS} exceeded")
-        return [(record,) if qtype == "TXT" else record for record in answer.records[:_MOST_RECORDS]]
+        records = answer.records[:_MOST_RECORDS]
+        if qtype != "TXT":
+            return list(records)
+        if any(isinstance(r, bytes) and len(r) > _LONGEST_RECORD and r[:6].lower() == b"v=spf1" for r in records):
+            raise spf.PermError(f"SPF record of more than {_LONGEST_RECORD} octets", name)
+        return [(record,) for record in records]
 
     def get_explanation(self, spec: Any) -> None:
         """`exp=` is for replies that we do not give: no look-up."""
@@ -72,9 +82,23 @@ class _Query(spf.query):  # type: ignore[misc]
             return False
 
     def cidrmatch(self, ipaddrs: Any, n: int) -> bool:
-        matched = bool(super().cidrmatch(ipaddrs, n))
+        """Whether the client shares its first n bits with one of the addresses. pyspf makes two objects of each
+        address, and there may be thousands."""
+        family = socket.AF_INET6 if self.v == "ip6" else socket.AF_INET
+        shift = self.cidrmax - n
+        wanted = int(self.ipaddr) >> shift
+        try:
+            matched = any(int.from_bytes(socket.inet_pton(family, a)) >> shift == wanted for a in ipaddrs)
+        except (OSError, ValueError) as problem:
+            raise spf.PermError(str(problem)) from None
         self._compared = n if matched else 0
         return matched
+
+    def expand(self, s: str, stripdot: bool = True) -> Any:
+        self._macros += s.count("%{")
+        if self._macros > _MOST_MACROS:
+            raise spf.PermError(f"more than {_MOST_MACROS} macros")
+        return super().expand(s, stripdot)
 
     def check1(self, record: Any, domain: str, recursion: int) -> Any:
         # At recursion 0 pyspf notes what matched: so every record is evaluated as if it were the first. The
@@ -98,7 +122,7 @@ class _Query(spf.query):  # type: ignore[misc]
         # Set at the end of each record, the inner ones first. For an `include` that matched, the record
         # inside was evaluated just before, and what it noted is what we want.
         if matched is None or _name(matched) != "include":
-            self.innermost, self.record, self.prefix = matched, self.d, getattr(self, "_compared", 0)
+            self.innermost, self.record, self.prefix = matched, self.d, self._compared
             self.chosen = False
         self.chosen = self.chosen or bool(_CHOSEN_BY_CLIENT.search(matched or ""))
 

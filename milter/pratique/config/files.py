@@ -120,6 +120,7 @@ class LimitsFile(_Model):
     signature_size: Count = _DEFAULT_LIMITS.signature_size
     signatures: Count = _DEFAULT_LIMITS.signatures
     signed_fields: Count = _DEFAULT_LIMITS.signed_fields
+    signed_size: Count = _DEFAULT_LIMITS.signed_size
 
 
 class LogFile(_Model):
