@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import io
 import json
-import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -30,8 +29,7 @@ from test_corpus import CASES, explain
 from harness import corpus
 from harness.corpus import Case
 from harness.dns_server import DnsServer
-from harness.milter_client import Field, MilterClient, wait_ready
-from harness.ports import Server, unpacked
+from harness.opendkim import OpenDkim, is_signature
 
 # What we do not look into: there is nothing to compare.
 NOT_VERIFIED = (Reason.UNALIGNED, Reason.TOO_MANY_SIGNATURES)
@@ -77,90 +75,6 @@ def _judgement(result: str) -> str:
 
 # ---- OpenDKIM ------------------------------------------------------------------------------------------
 
-OPENDKIM = """\
-Mode v
-Socket local:{folder}/socket
-Background no
-AutoRestart no
-Syslog no
-AuthservID opendkim
-MaximumHeaders 0
-MaximumSignaturesToVerify 1000
-DNSTimeout 2
-CaptureUnknownErrors yes
-On-Default accept
-On-DNSError quarantine
-ResolverConfiguration {folder}/resolver
-"""
-
-# Of libunbound inside OpenDKIM. It remembers nothing: a failure out of its cache is taken for a missing key, and a
-# time-out is the matter of one question, not of the server.
-RESOLVER = """\
-server:
-  module-config: "iterator"
-  do-not-query-localhost: no
-  do-ip6: no
-  infra-host-ttl: 0
-forward-zone:
-  name: "."
-  forward-addr: 127.0.0.1@{port}
-  forward-no-cache: yes
-"""
-
-
-class OpenDkim:
-    """OpenDKIM as a milter, on a DNS server, while the context is open."""
-
-    def __init__(self, dns: DnsServer) -> None:
-        self._port = dns.port
-
-    def __enter__(self) -> OpenDkim:
-        self._folder = tempfile.TemporaryDirectory(prefix="pratique-opendkim-")
-        folder = Path(self._folder.name)
-        (folder / "config").write_text(OPENDKIM.format(folder=folder))
-        (folder / "resolver").write_text(RESOLVER.format(port=self._port))
-        program = unpacked("opendkim", "usr/sbin/opendkim")
-        self._address = f"unix:{folder}/socket"
-        self._server = Server([program, "-f", "-x", folder / "config"], folder / "log")
-        try:
-            wait_ready(self._address)
-        except OSError:
-            log = (folder / "log").read_text(errors="replace")
-            self.__exit__()
-            raise RuntimeError(f"opendkim did not start:\n{log}") from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.end(patience=0)  # libmilter takes five seconds over SIGTERM, and there is nothing to save
-        self._folder.cleanup()
-
-    def results(self, fields: list[Field], body: bytes) -> list[str]:
-        """Its word on each signature, topmost first; "none" for one that it cannot even read.
-
-        Such a one, or a failure of DNS, can leave all without a word: then each is asked for alone.
-        """
-        with MilterClient(self._address) as client:
-            client.connect("192.0.2.1")
-            outcome = client.message(fields, body)
-        assert outcome.response == "accept", outcome
-        added = b"".join(value for _, _, name, value in outcome.edits if name == b"Authentication-Results")
-        words = [word.decode() for word in re.findall(rb";\s+dkim=([a-z]+)", added)]
-        places = [i for i, field in enumerate(fields) if _is_signature(field)]
-        if len(words) == len(places):
-            return words
-        if len(places) > 1:
-            return [self.results(_with_signature(fields, place), body)[0] for place in places]
-        assert not words, added
-        return ["temperror" if outcome.quarantine == "opendkim" else "none"]
-
-
-def _is_signature(field: Field) -> bool:
-    return field[0].rstrip(b" \t").lower() == b"dkim-signature"
-
-
-def _with_signature(fields: list[Field], place: int) -> list[Field]:
-    return [field for i, field in enumerate(fields) if i == place or not _is_signature(field)]
-
 
 def compare_dkim(case: Case, found: dict[str, Any], opendkim: OpenDkim) -> Iterator[Comparison]:
     """Each aligned signature that we looked at."""
@@ -172,7 +86,7 @@ def compare_dkim(case: Case, found: dict[str, Any], opendkim: OpenDkim) -> Itera
     # Ours stand in the order in which they were judged: of several for one domain the topmost comes first.
     limits = Limits(**case.config.get("limits", {}))
     by_domain: dict[str | None, list[str]] = {}
-    for field, word in zip(filter(_is_signature, fields), theirs, strict=True):
+    for field, word in zip(filter(is_signature, fields), theirs, strict=True):
         by_domain.setdefault(read_domain(HeaderField(*field), limits), []).append(word)
     for ours in found["dkim"]:
         word = by_domain[ours["domain"]].pop(0)
