@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "model": {"reasons"},
     "mailbox": MODEL,
     "lookalike": set(),
-    "claims": MODEL | {"mailbox", "lookalike"},
+    "shortlist": MODEL | {"lookalike"},
+    "claims": MODEL | {"mailbox", "lookalike", "shortlist"},
     "authentication": MODEL | {"mailbox", "authentication"},
     "policy": MODEL,
     "headers": MODEL | {"mailbox"},
@@ -37,7 +38,7 @@ MAY_IMPORT = {
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
     "service": MODEL | {"filter", "config", "resolver", "__init__"},
 }
-PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "policy", "headers", "record")
+PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "shortlist", "policy", "headers", "record")
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 import idna
 
-from .lookalike import DISTINCTIVE, bears_the_name, imitates, in_ascii, skeleton
+from . import shortlist
+from .lookalike import DISTINCTIVE, in_ascii, skeleton, words_of
 from .mailbox import Mailbox, UnreadableError, parse_from
 from .model import Claim, ClaimKind, Entry, Header, Limits, TrustedList, is_within
 from .reasons import Reason
@@ -87,9 +88,9 @@ def _imitation(mailbox: Mailbox, senders: TrustedList) -> Claim:
     literal = address.domain if address.domain.startswith("[") else ""
     if entry := _named(_seen((address.local, literal)), senders):
         return Claim(ClaimKind.IMITATION, entry.id, address, Reason.LOCAL_PART_IMITATES, entry.domain)
-    for entry in senders.entries:
-        if how := imitates(address.domain, entry.domain) or bears_the_name(address.domain, entry.domain, entry.name):
-            return Claim(ClaimKind.IMITATION, entry.id, address, Reason.DOMAIN_IMITATES, f"{entry.domain}: {how}")
+    if imitated := shortlist.imitated(address.domain, senders):
+        entry, how = imitated
+        return Claim(ClaimKind.IMITATION, entry.id, address, Reason.DOMAIN_IMITATES, f"{entry.domain}: {how}")
     return Claim(ClaimKind.NONE, address=address)
 
 
@@ -102,8 +103,10 @@ def _is_from_a_list_of(local_domains: frozenset[str], mailbox: Mailbox, header: 
 def _dressed_up(mailbox: Mailbox, entry: Entry) -> Reason | None:
     """A genuine insider whose display name or comment shows the listed mailbox, or the platform's name."""
     views = _seen((*mailbox.display, mailbox.address.local))
+    words = tuple(map(words_of, views))
     marks = _marks(entry)
-    return Reason.DISPLAY_NAME_IMITATES if marks.address_in(views) or marks.name_in(views) else None
+    shown = marks.address_in(views) or marks.name_in(words, tuple(map(skeleton, words)))
+    return Reason.DISPLAY_NAME_IMITATES if shown else None
 
 
 # ---- noticing --------------------------------------------------------------------------------------
@@ -116,9 +119,17 @@ def _notice(values: Iterable[bytes], senders: TrustedList) -> Entry | None:
 
 def _named(views: tuple[str, ...], senders: TrustedList) -> Entry | None:
     """The entry whose address, else whose domain, else whose platform name is in the views."""
-    entries = sorted(senders.entries, key=lambda e: -len(e.domain))
-    tests = (_Marks.address_in, _Marks.domain_in, _Marks.name_in)
-    return next((entry for test in tests for entry in entries if test(_marks(entry), views)), None)
+    words = tuple(map(words_of, views))
+    likenesses = tuple(map(skeleton, words))
+    entries = shortlist.of(senders).named_in(views, words, likenesses)
+    entries.sort(key=lambda e: -len(e.domain))
+    for entry in entries:
+        if _marks(entry).address_in(views):
+            return entry
+    for entry in entries:
+        if _marks(entry).domain_in(views):
+            return entry
+    return next((entry for entry in entries if _marks(entry).name_in(words, likenesses)), None)
 
 
 def _seen(texts: Iterable[str]) -> tuple[str, ...]:
@@ -161,12 +172,12 @@ class _Marks:
     def domain_in(self, views: tuple[str, ...]) -> bool:
         return any(self.domain.search(view) for view in views)
 
-    def name_in(self, views: tuple[str, ...]) -> bool:
+    def name_in(self, words: tuple[str, ...], likenesses: tuple[str, ...]) -> bool:
+        """Whether the name is in the words of the views, or looks like what is."""
         if len(self.name) <= _SHORTEST_NAME:
             return False
         alike = skeleton(self.name) if len(self.name) >= DISTINCTIVE else self.name
-        words = [_words(view) for view in views]
-        return any(self.name in text or alike in skeleton(text) for text in words)
+        return any(self.name in text for text in words) or any(alike in text for text in likenesses)
 
 
 def _marks(entry: Entry) -> _Marks:
@@ -184,7 +195,7 @@ def _compiled(name: str, domain: str, addresses: tuple[tuple[str, str], ...]) ->
     return _Marks(
         addresses=re.compile(rf"(?<![a-z0-9])(?:{'|'.join(written)})(?![a-z0-9-])") if written else None,
         domain=re.compile(rf"(?<![a-z0-9-]){_either_form(domain)}(?![a-z0-9-])"),
-        name=_words(name),
+        name=words_of(name),
     )
 
 
@@ -194,13 +205,6 @@ def _either_form(domain: str) -> str:
         return f"(?:{re.escape(domain)}|{re.escape(idna.decode(domain).casefold())})"
     except idna.IDNAError:
         return re.escape(domain)
-
-
-def _words(text: str) -> str:
-    """Letters and digits only, marks and case gone, one blank between words and round them."""
-    if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Mn")
-    return " " + " ".join(re.findall(r"[^\W_]+", text.casefold())) + " "
 
 
 # ---- encoded words (RFC 2047) ----------------------------------------------------------------------

@@ -9,6 +9,7 @@ Unicode TR39 (confusables) by the package confusable-homoglyphs, registrable dom
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 
 import idna
@@ -56,15 +57,21 @@ def skeleton(text: str) -> str:
     return text
 
 
-@functools.lru_cache(maxsize=8192)
+def words_of(text: str) -> str:
+    """Letters and digits only, marks and case gone, one blank between words and round them."""
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Mn")
+    return " " + " ".join(re.findall(r"[^\W_]+", text.casefold())) + " "
+
+
 def imitates(domain: str, trusted: str) -> str | None:
     """How a domain imitates a trusted one, in words, or None. Both as lower-case A-labels, and neither is
     the other or below it."""
-    ours, theirs = _registrable(trusted), _registrable(domain)
+    ours, theirs = registrable(trusted), registrable(domain)
     if ours == theirs:
         return None  # one organisation
-    shown = _as_shown(domain)
-    if skeleton(shown) == skeleton(_as_shown(trusted)) or skeleton(_as_shown(theirs)) == skeleton(_as_shown(ours)):
+    shown = as_shown(domain)
+    if skeleton(shown) == skeleton(as_shown(trusted)) or skeleton(as_shown(theirs)) == skeleton(as_shown(ours)):
         return "letters that look alike"
     if any(f".{name}{end}" in f".{domain}" for name in (trusted, ours) for end in ".-"):
         return "the trusted domain as a part of another"
@@ -76,7 +83,7 @@ def imitates(domain: str, trusted: str) -> str | None:
 def _near_label(theirs: str, ours: str) -> str | None:
     label, _, suffix = theirs.partition(".")
     own, _, own_suffix = ours.partition(".")
-    letters, own_letters = (in_ascii(_as_shown(name)).replace("-", "") for name in (label, own))
+    letters, own_letters = bare_letters(label), bare_letters(own)
     if len(own_letters) < DISTINCTIVE:
         return None
     if letters == own_letters:
@@ -88,23 +95,26 @@ def _near_label(theirs: str, ours: str) -> str | None:
     return "two letters swapped" if suffix == own_suffix and one_swap(letters, own_letters) else None
 
 
-@functools.lru_cache(maxsize=8192)
 def bears_the_name(domain: str, trusted: str, name: str) -> str | None:
     """Whether somebody else's domain is the platform's name written as one: visma-opic.com for Visma Opic."""
-    theirs = _registrable(domain)
-    letters, wanted = (
-        "".join(filter(str.isalnum, in_ascii(text))) for text in (_as_shown(theirs.partition(".")[0]), name)
-    )
-    if len(wanted) < DISTINCTIVE or letters != wanted or theirs == _registrable(trusted):
+    theirs = registrable(domain)
+    letters, wanted = ("".join(filter(str.isalnum, bare_letters(text))) for text in (theirs.partition(".")[0], name))
+    if len(wanted) < DISTINCTIVE or letters != wanted or theirs == registrable(trusted):
         return None
     return "the platform's name as a domain"
 
 
-def _registrable(domain: str) -> str:
+def bare_letters(label: str) -> str:
+    """A label as the eye takes it, without its hyphens."""
+    return in_ascii(as_shown(label)).replace("-", "")
+
+
+def registrable(domain: str) -> str:
+    """The domain that somebody registered: a public suffix and one label."""
     return _suffixes().privatesuffix(domain) or domain
 
 
-def _as_shown(domain: str) -> str:
+def as_shown(domain: str) -> str:
     """A-labels as the letters that a reader sees."""
     if "xn--" not in domain:
         return domain

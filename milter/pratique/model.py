@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from .reasons import Reason
 
@@ -149,8 +150,7 @@ class DnsState(StrEnum):
 # ---- the message -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField:
+class HeaderField(NamedTuple):
     """One field as it came: `value` is all after the colon, leading blank included, folds as CR LF."""
 
     name: bytes
@@ -169,9 +169,14 @@ class Header:
 
     fields: tuple[HeaderField, ...]
     beyond: Mapping[bytes, int] = field(default_factory=dict)
+    _by_key: dict[bytes, list[HeaderField]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
-    def all(self, key: bytes) -> list[HeaderField]:
-        return [f for f in self.fields if f.key == key]
+    def __post_init__(self) -> None:
+        for one in self.fields:
+            self._by_key.setdefault(one.key, []).append(one)
+
+    def all(self, key: bytes) -> Sequence[HeaderField]:
+        return self._by_key.get(key, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,25 +260,44 @@ def _wildcard(pattern: str) -> Callable[[str], re.Match[str] | None]:
     return re.compile("(?s:" + ".*".join(map(re.escape, pattern.split("*"))) + r")\Z").match
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class TrustedList:
-    """The entries in force."""
+    """The entries in force. Two lists are equal only if they are the same one: so a list can be a key."""
 
     entries: tuple[Entry, ...] = ()
 
     def entry(self, sender: str | None) -> Entry | None:
-        return next((e for e in self.entries if e.id == sender), None)
+        return self._by_id.get(sender) if sender else None
 
     def for_address(self, address: Address) -> Entry | None:
         """The entry that lists the very address: an exact one before a wildcard."""
         exact = (ascii_lower(address.local), address.domain)
-        listing = [e for e in self.entries if e.lists(address)]
+        listing = [e for e in self._listing_at.get(address.domain, ()) if e.lists(address)]
         return next((e for e in listing if exact in e.addresses), listing[0] if listing else None)
 
     def for_domain(self, domain: str) -> Entry | None:
         """The entry whose domain this is, or is above it; the longest wins."""
-        owners = [e for e in self.entries if is_within(domain, e.domain)]
-        return max(owners, key=lambda e: len(e.domain), default=None)
+        labels = domain.split(".")
+        names = (".".join(labels[start:]) for start in range(len(labels)))
+        return next((entry for name in names if (entry := self._by_domain.get(name))), None)
+
+    @functools.cached_property
+    def _by_id(self) -> dict[str, Entry]:
+        return {entry.id: entry for entry in self.entries}
+
+    @functools.cached_property
+    def _listing_at(self) -> dict[str, list[Entry]]:
+        """The entries that list addresses of a domain."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            for domain in {domain: None for _, domain in entry.addresses}:
+                found.setdefault(domain, []).append(entry)
+        return found
+
+    @functools.cached_property
+    def _by_domain(self) -> dict[str, Entry]:
+        """The first entry of each domain."""
+        return {entry.domain: entry for entry in reversed(self.entries)}
 
 
 # ---- claim, evidence, decision ---------------------------------------------------------------------
