@@ -7,6 +7,7 @@ body hash comes from body.py. Signatures are judged aligned ones first, unaligne
 from __future__ import annotations
 
 import binascii
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -168,6 +169,7 @@ def _record(key: KeyRecord) -> bytes:
     return f"v=DKIM1; k={key.key_type}; p={key.key}".encode("ascii")
 
 
+@functools.lru_cache(maxsize=256)  # it parses the key, and the keys are always the same few
 def key_bits(key: KeyRecord) -> int:
     """The size of the key. Raises SignatureError where dkimpy cannot read it."""
     try:
