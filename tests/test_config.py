@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pratique.config import ConfigError, load, parse_senders, parse_service
-from pratique.model import Action, Mode, Require, Verdict
+from pratique.model import Action, Mode, Require, TrustedList, Verdict
 
 ENTRY = "senders:\n  x:\n    domain: x.example\n    addresses: [a@x.example]\n"
 
@@ -17,6 +17,10 @@ SERVICE = {
     "unknown key, nothing near": (
         "dns:\n  zzz: 1\n",
         "f:2:3: dns.zzz: there is no such key: expected one of servers, timeout, cache, stale",
+    ),
+    "old answers for too long": (
+        "dns:\n  stale: 8d\n",
+        'f:2:10: dns.stale: found "8d": expected at most 7d, or 0 for never',
     ),
     "no such word": ("mode: enforced\n", 'f:1:7: mode: found "enforced": expected one of enforce, observe'),
     "yes for a word": ("mode: yes\n", "f:1:7: mode: found the truth value yes: expected one of enforce, observe"),
@@ -112,11 +116,14 @@ def test_wrong_list(name: str) -> None:
 
 
 def test_keys_of_a_later_version_are_taken_with_a_warning() -> None:
-    _, warnings = parse_service("mode: observe\nworkers: 2\ndns:\n  stale: 24h\n", "f")
-    assert warnings == (
-        "f:2:1: workers: this version does not use the key",
-        "f:4:3: dns.stale: this version does not use the key",
-    )
+    _, warnings = parse_service("mode: observe\nworkers: 2\n", "f")
+    assert warnings == ("f:2:1: workers: this version does not use the key",)
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("24h", 86400), ("0", 0), ("off", 0), ("0s", 0), ("7d", 604_800)])
+def test_how_long_old_answers_of_dns_are_used(written: str, seconds: int) -> None:
+    service, _ = parse_service(f"dns:\n  stale: {written}\n", "f")
+    assert service.settings(TrustedList()).dns.stale == seconds
 
 
 def test_all_errors_at_once() -> None:

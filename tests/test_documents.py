@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "headers": MODEL | {"mailbox"},
     "examine": MODEL | {"claims", "authentication", "policy", "headers", "resolver"},
     "config": MODEL | {"mailbox", "config"},
-    "resolver": MODEL,
+    "resolver": MODEL | {"resolver"},
     "record": MODEL,
     "stored": MODEL,
     "filter": MODEL | {"examine", "headers", "record", "resolver"},

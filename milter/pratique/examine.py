@@ -64,6 +64,7 @@ class Examination:
         if self._checked:
             if self._inspection:
                 evidence = replace(self._inspection.evidence(lookups), dns=lookups.state)
+                lookups.keep(evidence.names)
             judgement = policy.decide(self.claim, evidence, self._entry, self._now.date())
         return conclude(
             self._session, self._header, self._settings, self._now, judgement, self.claim, evidence, self._entry

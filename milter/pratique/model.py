@@ -112,6 +112,10 @@ class DkimResult(StrEnum):
     PERMERROR = "permerror"  # cannot be evaluated: bad syntax, no key
 
 
+Question = tuple[str, str]
+"""Name, in lower case and without the last dot, and type of a DNS look-up."""
+
+
 class DnsStatus(StrEnum):
     """What DNS said to one question."""
 
@@ -125,10 +129,11 @@ class DnsStatus(StrEnum):
 @dataclass(frozen=True, slots=True)
 class DnsAnswer:
     """The answer to one question; `records` holds str for A, AAAA, PTR, bytes for TXT (strings joined),
-    (preference, name) for MX."""
+    (preference, name) for MX. `stale`: DNS failed, and this is what it said before."""
 
     status: DnsStatus
     records: tuple[str | bytes | tuple[int, str], ...] = ()
+    stale: bool = False
 
     @property
     def failed(self) -> bool:
@@ -351,7 +356,8 @@ class DkimEvidence:
 
 @dataclass(frozen=True, slots=True)
 class SpfEvidence:
-    """The SPF result of one identity. `mechanism` is the innermost that matched, `record` its domain."""
+    """The SPF result of one identity. `mechanism` is the innermost that matched, `record` its domain;
+    `names` are what DNS was asked, where it is the platform that asks for it."""
 
     result: SpfResult = SpfResult.NONE
     domain: str | None = None
@@ -361,6 +367,7 @@ class SpfEvidence:
     mechanism: str | None = None
     record: str | None = None
     reason: Reason | None = None
+    names: frozenset[Question] = frozenset()
 
     @property
     def truth(self) -> Truth:
@@ -381,6 +388,13 @@ class Evidence:
     @property
     def dkim_truth(self) -> Truth:
         return functools.reduce(Truth.__or__, (s.truth for s in self.dkim), Truth.FALSE)
+
+    @property
+    def names(self) -> frozenset[Question]:
+        """What the platform's proofs hang on in DNS. Nobody else can add to it: a key is among them only after it
+        has proven a message."""
+        keys = {(f"{s.selector}._domainkey.{s.domain}", "TXT") for s in self.dkim if s.counts}
+        return self.spf.names | keys
 
     @property
     def dkim_result(self) -> DkimResult:
@@ -447,11 +461,13 @@ class TrustedHosts:
 
 @dataclass(frozen=True, slots=True)
 class DnsSettings:
-    """`servers` are (address, port); empty: as resolv.conf says. `timeout` bounds all look-ups of a message."""
+    """`servers` are (address, port); empty: as resolv.conf says. `timeout` bounds all look-ups of a message; for
+    `stale` seconds after it ran out an answer may stand in for a failed one."""
 
     servers: tuple[tuple[str, int], ...] = ()
     timeout: float = 5.0
     cache: bool = True
+    stale: float = 86_400.0
 
 
 LOOPBACK: tuple[IPNetwork, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))

@@ -36,7 +36,7 @@ class ServiceError(Exception):
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ServiceError where the socket cannot be had."""
     try:
-        resolver = NetworkResolver(settings.dns)
+        resolver = NetworkResolver(settings.dns, memory=dns_memory())
     except DnsConfigError as problem:
         raise ServiceError(f"dns: {problem}") from None
     check_socket(settings.socket)
@@ -47,11 +47,20 @@ def run(settings: Settings) -> None:
         "pratique %s: listening on %s, %d trusted senders, mode %s",
         *(__version__, settings.socket, len(settings.senders.entries), settings.mode.value),
     )
+    resolver.start()
     try:
         Milter.runmilter("pratique", settings.socket, _TIMEOUT)
     except Milter.error:
         raise ServiceError(f"socket {settings.socket}: cannot listen on it") from None
+    finally:
+        resolver.stop()
     log.info("pratique: stopped")
+
+
+def dns_memory() -> Path | None:
+    """Where what DNS said outlives a restart: in the directory that systemd's CacheDirectory= made, if it did."""
+    directories = os.environ.get("CACHE_DIRECTORY", "")
+    return Path(directories.partition(":")[0]) / "dns.json" if directories else None
 
 
 def set_up_log(settings: Settings) -> None:

@@ -65,10 +65,11 @@ auth-zone:
 
 
 class DnsServer:
-    """Answers from `zone` on a port of 127.0.0.1 (UDP and TCP) while the context is open."""
+    """Answers from `zone` on a port of 127.0.0.1 (UDP and TCP), a free one if none is given, while the context is
+    open."""
 
-    def __init__(self, zone: str) -> None:
-        self.port = free_port()
+    def __init__(self, zone: str, port: int | None = None) -> None:
+        self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._zone, self._timeouts, self._servfails = _read_zone(zone)
         self._folder = tempfile.TemporaryDirectory(prefix="pratique-dns-")

@@ -191,7 +191,7 @@ def _record(key: KeyRecord) -> bytes:
     return f"v=DKIM1; k={key.key_type}; p={key.key}".encode("ascii")
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)  # it parses the key, and the keys are always the same few
 def key_size(key: KeyRecord) -> tuple[int, int]:
     """Bits of the key, and its exponent where it is RSA. Raises SignatureError where dkimpy cannot read it."""
     try:

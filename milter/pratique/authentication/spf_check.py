@@ -12,7 +12,7 @@ from typing import Any
 import spf
 
 from pratique.mailbox import UnreadableError, parse_path, to_a_labels
-from pratique.model import Address, Entry, IPAddress, Lookup, Session, SpfEvidence, SpfResult
+from pratique.model import Address, Entry, IPAddress, Lookup, Question, Session, SpfEvidence, SpfResult
 from pratique.reasons import Reason
 
 WIDEST_IPV4 = 8  # prefix lengths: a shorter one lets nearly everyone pass
@@ -27,7 +27,7 @@ _SHOWN = 200  # characters of a mechanism
 
 
 class _Query(spf.query):  # type: ignore[misc]
-    """pyspf's evaluation on our DNS, which notes the innermost mechanism that matched.
+    """pyspf's evaluation on our DNS, which notes the innermost mechanism that matched, and what it asked DNS.
 
     pyspf itself tells only the outermost: for `include:b` nothing of what matched inside b.
     """
@@ -43,6 +43,19 @@ class _Query(spf.query):  # type: ignore[misc]
     def __init__(self, lookup: Lookup, client: IPAddress, sender: str, helo: str):
         super().__init__(i=str(client), s=sender, h=helo, strict=True, querytime=0)
         self._lookup = lookup
+        self.literal: set[Question] = set()  # asked as the records name them: no part is the client's choice
+        self._expanded: set[str] = set()  # names made by macros
+        self._in_literal = True  # the record that is being evaluated is such a name's
+
+    def expand(self, s: Any, stripdot: bool = True) -> Any:
+        """The text with its macros replaced. Raises PermError where there are too many in one message."""
+        self._macros += str(s).count("%{")
+        if self._macros > _MOST_MACROS:
+            raise spf.PermError(f"more than {_MOST_MACROS} macros")
+        expanded = super().expand(s, stripdot)
+        if "%" in str(s):
+            self._expanded.add(str(expanded).removesuffix("."))
+        return expanded
 
     def dns(self, name: Any, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:  # noqa: ARG002
         """One look-up; CNAMEs are followed already. Raises TempError, and PermError over two void ones."""
@@ -50,6 +63,8 @@ class _Query(spf.query):  # type: ignore[misc]
         if any(not 0 < len(label) < 64 for label in name.split(".")):
             return []
         answer = self._lookup(name, qtype)
+        if self._in_literal and name not in self._expanded:
+            self.literal.add((name, qtype))
         if answer.failed:
             raise spf.TempError(f"DNS {answer.status}", name)
         if not answer.records and not ignore_void:
@@ -69,11 +84,14 @@ class _Query(spf.query):  # type: ignore[misc]
     def validated_ptrs(self) -> list[str]:
         """The client's names. What DNS does not say of them is passed over (RFC 7208 §5.5, §7.3): their zone is
         the client's, and must not turn a result into an error."""
+        here, self._in_literal = self._in_literal, False
         try:
             names = self.dns_ptr(self.i)
+            return [name for name in names[: spf.MAX_PTR] if self._leads_to_the_client(name)]
         except spf.TempError:
             return []
-        return [name for name in names[: spf.MAX_PTR] if self._leads_to_the_client(name)]
+        finally:
+            self._in_literal = here
 
     def _leads_to_the_client(self, name: str) -> bool:
         try:
@@ -94,21 +112,16 @@ class _Query(spf.query):  # type: ignore[misc]
         self._compared = n if matched else 0
         return matched
 
-    def expand(self, s: str, stripdot: bool = True) -> Any:
-        self._macros += s.count("%{")
-        if self._macros > _MOST_MACROS:
-            raise spf.PermError(f"more than {_MOST_MACROS} macros")
-        return super().expand(s, stripdot)
-
     def check1(self, record: Any, domain: str, recursion: int) -> Any:
         # At recursion 0 pyspf notes what matched: so every record is evaluated as if it were the first. The
         # depth stays bounded by the ten look-ups of strict evaluation. An `include` then comes here with 1, a
         # `redirect`, from within another record, with 0.
         outer, self._text = self._text, record or ""
+        here, self._in_literal = self._in_literal, self._in_literal and domain not in self._expanded
         try:
             return super().check1(record, domain, 0)
         finally:
-            self._text = outer
+            self._text, self._in_literal = outer, here
             redirects = [term for term in outer.split() if term.lower().startswith("redirect=")]
             if recursion == 0 and any(map(_CHOSEN_BY_CLIENT.search, redirects)):
                 self.chosen = True
@@ -161,9 +174,12 @@ def check(session: Session, entry: Entry, author: Address, lookup: Lookup, behin
     result = SpfResult(query.check()[0])
     aligned = entry.counts_domain(sender.domain, author.domain)
     reason = _objection(query, result, aligned)
+    # Where the record is the platform's for sure: under a wildcard record anyone could make up sub-domains.
+    own = {entry.domain, *entry.evidence_domains, *(domain for _, domain in entry.addresses)}
+    names = query.literal if aligned and (reason is None or sender.domain in own) else ()
     return SpfEvidence(
         result, sender.domain, identity, aligned, reason is None,
-        (query.innermost or "")[:_SHOWN] or None, query.record, reason,
+        (query.innermost or "")[:_SHOWN] or None, query.record, reason, frozenset(names),
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from .values import (
     Network,
     Servers,
     Signer,
+    StaleFor,
     Text,
     header_name,
     socket_address,
@@ -42,7 +43,7 @@ from .values import (
 )
 
 # Keys of a later version: a file that has them is good, and is told that they do nothing here.
-NOT_YET: tuple[tuple[str, ...], ...] = (("workers",), ("stop_timeout",), ("metrics",), ("dns", "stale"))
+NOT_YET: tuple[tuple[str, ...], ...] = (("workers",), ("stop_timeout",), ("metrics",))
 
 _DEFAULT_LIMITS = Limits()
 
@@ -108,7 +109,7 @@ class DnsFile(_Model):
     servers: Servers = ()
     timeout: Duration = timedelta(seconds=5)
     cache: Annotated[bool, Field(strict=True)] = True
-    stale: Any = None  # see NOT_YET
+    stale: StaleFor = timedelta(hours=24)
 
 
 class LimitsFile(_Model):
@@ -173,7 +174,9 @@ class ServiceFile(_Model):
             local_domains=frozenset(self.local_domains),
             defer_for=self.defer_for,
             clock_skew=self.clock_skew,
-            dns=DnsSettings(self.dns.servers, self.dns.timeout.total_seconds(), self.dns.cache),
+            dns=DnsSettings(
+                self.dns.servers, self.dns.timeout.total_seconds(), self.dns.cache, self.dns.stale.total_seconds()
+            ),
             limits=Limits(**self.limits.model_dump()),
             log_format=self.log.format,
             log_level=self.log.level,

@@ -38,6 +38,13 @@ def _duration(value: Any) -> timedelta:
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
+def _stale_for(value: Any) -> timedelta:
+    time = timedelta(0) if value in (0, False) else _duration(value)
+    if time > timedelta(days=7):
+        raise ValueError("expected at most 7d, or 0 for never")
+    return time
+
+
 def _domain(value: Any) -> str:
     try:
         name = to_a_labels(value) if isinstance(value, str) else ""
@@ -157,6 +164,7 @@ def _actions(value: Any) -> dict[Verdict, Action]:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+StaleFor = Annotated[timedelta, BeforeValidator(_stale_for)]
 Domain = Annotated[str, BeforeValidator(_domain)]
 Host = Annotated[str, BeforeValidator(_host)]
 Network = Annotated[Any, BeforeValidator(_network)]

@@ -1,0 +1,68 @@
+"""All look-ups of one message, and what a resolver must be able to do for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol, runtime_checkable
+
+from pratique.model import DnsAnswer, DnsState, Question
+
+_MOST_RECORDS = 1000  # of all answers together, after which only what is known is answered
+
+
+class DnsConfigError(ValueError):
+    """No name servers to ask, or a zone file that cannot be read; the text says what."""
+
+
+class Resolver(Protocol):
+    """Answers one question within `seconds`; with 0, only what it knows."""
+
+    def ask(self, name: str, rdtype: str, seconds: float) -> DnsAnswer: ...
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """A resolver that keeps the answers to some questions fresh, and at hand when DNS fails."""
+
+    def keep(self, questions: Iterable[Question]) -> None: ...
+
+
+class Lookups:
+    """All look-ups of one message: one answer a question, one deadline for all of them, and an end to the records
+    that a forger's zone can have read for it."""
+
+    def __init__(self, resolver: Resolver, timeout: float, clock: Callable[[], float] = time.monotonic):
+        self._resolver = resolver
+        self._clock = clock
+        self._deadline = clock() + timeout
+        self._answers: dict[Question, DnsAnswer] = {}
+        self._records = 0
+
+    def __call__(self, name: str, rdtype: str) -> DnsAnswer:
+        question = _normal(name, rdtype)
+        if question not in self._answers:
+            left = max(0.0, self._deadline - self._clock())
+            if self._records > _MOST_RECORDS:
+                left = 0.0
+            answer = self._answers[question] = self._resolver.ask(*question, left)
+            self._records += len(answer.records)
+        return self._answers[question]
+
+    def keep(self, questions: Iterable[Question]) -> None:
+        """The questions of a trusted sender: their answers are worth keeping."""
+        if isinstance(self._resolver, Keeper):
+            asked = {_normal(*question) for question in questions} & self._answers.keys()
+            self._resolver.keep(question for question in asked if self._answers[question].records)
+
+    @property
+    def state(self) -> DnsState:
+        """STALE before TEMPERROR: that a verdict rests on an old answer is told nowhere else."""
+        answers = self._answers.values()
+        if any(a.stale for a in answers):
+            return DnsState.STALE
+        return DnsState.TEMPERROR if any(a.failed for a in answers) else DnsState.OK
+
+
+def _normal(name: str, rdtype: str) -> Question:
+    return name.lower().rstrip("."), rdtype

@@ -1,0 +1,280 @@
+"""DNS for the service: asked over the network, remembered, and where it fails, answered from what it said before.
+
+Every answer is remembered for its TTL. Those that trusted senders depend on (`keep`) are held apart, so that no
+flood of other names drives them out; a thread asks for them anew before they run out; and where DNS fails they are
+given on, marked as stale, for up to `stale` after they ran out (RFC 8767). NXDOMAIN or an empty key is an answer
+and no failure: it replaces what was there.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+from pratique.model import DnsAnswer, DnsSettings, DnsStatus, Question
+
+from . import snapshot
+from .cache import Known, Store
+from .records import absolute
+from .servers import RESOLV_CONF, Reply, Servers
+
+log = logging.getLogger("pratique")
+
+Observer = Callable[[str, str, float, bool], None]
+"""Called once a question that went to the network, or was given a stale answer: type, DnsStatus, seconds, stale."""
+
+LONGEST_TTL = 86_400.0  # seconds; also where a server says a hundred years
+SEEN = (10_000, 16 << 20)  # answers, and their octets, that are remembered
+KEPT = (1000, 4 << 20)  # of these for trusted senders, beside them
+_SHORTEST_TTL = 5.0  # a burst of mail from one sender asks once
+_LONGEST_NEGATIVE = 3600.0  # RFC 2308 §5: a key that was published late is seen within the hour
+_FAILURE_TTL = 5.0  # RFC 9520 §3.2; far less than any MTA waits before it tries a deferred message again
+_CLIENT_TIMER = 1.8  # RFC 8767 §5: how long a message waits for what is also known from before
+_RECHECK = 30.0  # RFC 8767 §5: how long nobody waits for a name again, or for servers that are all silent
+_REFRESH = (0.75, 0.9)  # of the TTL
+_SELDOM = 60.0  # no name is refreshed more often
+_FORGOTTEN = 7 * 86_400.0  # nor any that no message asked for all this time
+_SAVE = 60.0
+
+
+class NetworkResolver:
+    """Answers for all threads of a process. `start` only after the last fork; without it nothing is refreshed.
+
+    `memory` is a file that carries the kept answers over a restart.
+    """
+
+    def __init__(
+        self,
+        settings: DnsSettings,
+        observe: Observer | None = None,
+        memory: Path | None = None,
+        *,
+        resolv_conf: Path = RESOLV_CONF,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._settings = settings
+        self._observe: Observer = observe or (lambda *_: None)
+        self._memory = memory
+        self._clock = clock
+        self._servers = Servers(settings.servers, resolv_conf, clock)
+        self._lock = threading.Lock()
+        self._seen = Store(*SEEN)
+        self._kept = Store(*KEPT)
+        self._flights: dict[Question, Future[DnsAnswer]] = {}
+        self._unanswered: set[Question] = set()  # of the kept ones, since something was answered
+        self._silent_until = 0.0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        if memory and settings.stale:
+            self._recall(memory)
+
+    # ---- for messages
+
+    def ask(self, name: str, rdtype: str, seconds: float) -> DnsAnswer:
+        """The answer to one question within `seconds`; with none left, only what is known."""
+        question = (name, rdtype)
+        if absolute(name) is None:
+            return DnsAnswer(DnsStatus.NO_NAME)
+        started = self._clock()
+        answer, leads = DnsAnswer(DnsStatus.TIMEOUT), False
+        while True:
+            with self._lock:
+                now = self._clock()
+                fresh, old = self._known(question, now)
+                if fresh:
+                    return fresh
+                until = started + (min(seconds, _CLIENT_TIMER) if old else seconds)
+                if old and now < max(old.retry, self._silent_until):
+                    answer = DnsAnswer(old.failure)
+                    break
+                if now >= until:
+                    break
+                mine: Future[DnsAnswer] = Future()
+                flight = self._flights.setdefault(question, mine)
+                leads = flight is mine
+            answer = self._lead(question, flight, until) if leads else _joined(flight, until - now)
+            if leads or not answer.failed:
+                break
+            # who asked first gave up: the next turn asks with the time that is left to this message
+        stale = old if answer.failed else None
+        if leads or stale:
+            self._observe(rdtype, answer.status.value, self._clock() - started, stale is not None)
+        return replace(stale.answer, stale=True) if stale else answer
+
+    def keep(self, questions: Iterable[Question]) -> None:
+        """Questions of a trusted sender that were answered: the answers are refreshed, and given on when DNS fails."""
+        with self._lock:
+            now = self._clock()
+            for question in questions:
+                known = self._kept.get(question)
+                if known is None and (known := self._seen.pop(question)):
+                    known.refresh = _when_to_refresh(now, known.expires - now)
+                    self._kept.put(question, known)
+                if known:
+                    known.used = now
+
+    def _known(self, question: Question, now: float) -> tuple[DnsAnswer | None, Known | None]:
+        """An answer that holds, and else what may stand in for one where DNS fails."""
+        kept = self._kept.get(question)
+        known = kept or self._seen.get(question)
+        if known and now < known.expires and self._settings.cache:
+            return known.answer, None
+        return None, kept if kept and self._lasts(kept, now) else None
+
+    def _lasts(self, kept: Known, now: float) -> bool:
+        """Whether an answer may still be given on as stale."""
+        return self._settings.stale > 0 and now < kept.expires + self._settings.stale
+
+    # ---- the network
+
+    def _lead(self, question: Question, flight: Future[DnsAnswer], until: float) -> DnsAnswer:
+        """Ask for all who wait for the same, and learn from what is said."""
+        started = self._clock()
+        reply = Reply(DnsAnswer(DnsStatus.TIMEOUT))
+        name = absolute(question[0])
+        try:
+            if name is not None:
+                reply = self._servers.ask(name, question[1], until - started)
+        finally:
+            with self._lock:
+                event = self._learn(question, reply, until - started)
+                del self._flights[question]
+            flight.set_result(reply.answer)
+        if event:
+            log.warning("dns: %s", event)
+        return reply.answer
+
+    def _learn(self, question: Question, reply: Reply, allowed: float) -> str:
+        """Remember a reply that had `allowed` seconds to come; a text where the servers fall silent, or speak again."""
+        now = self._clock()
+        kept = self._kept.get(question)
+        if reply.answer.failed:
+            return self._learn_failure(question, kept, reply, allowed, now)
+        ttl = min(max(reply.ttl, _SHORTEST_TTL), LONGEST_TTL if reply.answer.records else _LONGEST_NEGATIVE)
+        known = Known(reply.answer, now + ttl)
+        if kept and reply.answer.records:
+            known.used, known.refresh = kept.used, _when_to_refresh(now, ttl)
+            self._kept.put(question, known)
+        else:
+            self._kept.pop(question)
+            self._seen.put(question, known)
+        self._unanswered.clear()
+        was_silent, self._silent_until = self._silent_until > 0, 0.0
+        return "the servers answer again" if was_silent else ""
+
+    def _learn_failure(self, question: Question, kept: Known | None, reply: Reply, allowed: float, now: float) -> str:
+        timeout = reply.answer.status is DnsStatus.TIMEOUT
+        if timeout and allowed < 0.8 * min(_CLIENT_TIMER, self._settings.timeout):
+            return ""  # hardly asked: nothing is known of the name or the servers
+        if kept is None or not (now < kept.expires or self._lasts(kept, now)):
+            self._kept.pop(question)
+            self._seen.put(question, Known(reply.answer, now + _FAILURE_TTL))
+            return ""
+        kept.failure = reply.answer.status
+        kept.refresh = now + _RECHECK * random.uniform(1, 1.3)  # noqa: S311
+        if not reply.nobody:
+            kept.retry = kept.refresh
+            if timeout:
+                self._unanswered.add(question)
+            # One name may be slow by itself, and a name in a forger's zone is: two of platforms are not.
+            if not timeout or len(self._unanswered) < 2:
+                return ""
+        was_silent, self._silent_until = self._silent_until > 0, now + _RECHECK
+        return "" if was_silent else "no server answers: trusted senders are judged by what is known of them"
+
+    # ---- the thread that keeps what is kept fresh
+
+    def start(self) -> None:
+        """Refresh from now on, in a thread of this process. It takes no signal: those are libmilter's, which waits
+        for them in a thread of its own, and one that came here would end the process."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._keep_fresh, name="dns", daemon=True)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._thread.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def stop(self) -> None:
+        """End the thread, and remember for the next process."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join(0.5)  # it may be waiting for an answer, and is no reason to stay
+            self._thread = None
+        self._save()
+
+    def _keep_fresh(self) -> None:
+        saved = self._clock()
+        while not self._stopping.wait(self._pause()):
+            try:
+                while (question := self._due()) and not self._stopping.is_set():
+                    self._refresh(question)
+                if self._clock() >= saved + _SAVE:
+                    self._save()
+                    saved = self._clock()
+            except Exception:  # an edge of its own: nobody above would log it, and the next name may do
+                log.exception("dns: cannot refresh what is known")
+
+    def _pause(self) -> float:
+        """Seconds until something is due: at most a minute, which is less than anything new takes to become so."""
+        with self._lock:
+            next_one = min((known.refresh for _, known in self._kept), default=float("inf"))
+            left = max(next_one, self._silent_until) - self._clock()
+            return min(max(left, 1.0), _SAVE) if self._settings.cache else _SAVE
+
+    def _due(self) -> Question | None:
+        """A kept question whose time has come. While no server answers, one in half a minute."""
+        with self._lock:
+            now = self._clock()
+            if now < self._silent_until or not self._settings.cache:
+                return None
+            for question, known in self._kept:
+                if now >= known.used + _FORGOTTEN:
+                    self._kept.pop(question)
+                elif now >= known.refresh:
+                    known.refresh = now + _SELDOM  # whatever comes of it
+                    return question
+            return None
+
+    def _refresh(self, question: Question) -> None:
+        started = self._clock()
+        mine: Future[DnsAnswer] = Future()
+        with self._lock:
+            if self._flights.setdefault(question, mine) is not mine:
+                return  # a message is asking already
+        answer = self._lead(question, mine, started + self._settings.timeout)
+        self._observe(question[1], answer.status.value, self._clock() - started, False)
+
+    # ---- over a restart
+
+    def _save(self) -> None:
+        if self._memory and self._settings.stale:
+            with self._lock:
+                now = self._clock()
+                kept = [(question, k.answer, k.expires - now) for question, k in self._kept if self._lasts(k, now)]
+            snapshot.save(self._memory, kept)
+
+    def _recall(self, path: Path) -> None:
+        now = self._clock()
+        for question, answer, left in snapshot.load(path, LONGEST_TTL, self._settings.stale):
+            refresh = now + random.uniform(0, _SELDOM)  # noqa: S311
+            self._kept.put(question, Known(answer, now + left, refresh=refresh, used=now))
+
+
+def _joined(flight: Future[DnsAnswer], seconds: float) -> DnsAnswer:
+    """What another thread is told that asks the same."""
+    try:
+        return flight.result(seconds)
+    except TimeoutError:
+        return DnsAnswer(DnsStatus.TIMEOUT)
+
+
+def _when_to_refresh(now: float, ttl: float) -> float:
+    return now + max(_SELDOM, ttl * random.uniform(*_REFRESH))  # noqa: S311
