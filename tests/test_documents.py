@@ -34,11 +34,12 @@ MAY_IMPORT = {
     "config": MODEL | {"mailbox", "config"},
     "resolver": MODEL | {"resolver"},
     "record": MODEL,
+    "trust": MODEL | {"policy"},
     "stored": MODEL,
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
     "service": MODEL | {"filter", "config", "resolver", "__init__"},
 }
-PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "shortlist", "policy", "headers", "record")
+PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "shortlist", "policy", "headers", "record", "trust")
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
 
 

@@ -24,7 +24,7 @@ def load_settings(config: Path) -> Settings:
     try:
         settings = load(config)
     except ConfigError as problem:
-        raise CommandError(str(problem).replace("\n", "\npratique: "), EX_CONFIG) from None
+        raise CommandError(safe(str(problem), "\n").replace("\n", "\npratique: "), EX_CONFIG) from None
     for warning in settings.warnings:
         click.echo(f"pratique: warning: {warning}", err=True)
     return settings
@@ -40,6 +40,6 @@ config_option = click.option(
 )
 
 
-def safe(text: str) -> str:
+def safe(text: str, keep: str = "") -> str:
     """Text from outside, for a terminal: what is not printable as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,115 +1,234 @@
 """The two YAML files to frozen settings, or to errors that say what to write instead.
 
-Rules of this package: the only one that imports yaml and pydantic. Everything but `load` is pure: text in,
-settings or problems out. Every problem names file, line, column, key, what was found and what would be right;
-all problems of a file are told at once.
+Rules of this package: the only one that imports yaml and pydantic. Everything but `read` and `load` is pure: text
+in, settings or problems out. Every problem names file, line, column, key, what was found and what would be right;
+all problems of both files are told at once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
-from pratique.model import Entry, Require, Settings, TrustedList, is_within
+from pydantic import BaseModel, ValidationError
+
+from pratique.model import Entry, Settings, TrustedList
 
 from .document import ConfigError, Document, Place, Problem
-from .files import NOT_YET, SenderFile, SendersFile, ServiceFile, validated
+from .files import NOT_YET, SenderFile, SendersFile, ServiceFile
+from .lists import Placed, hidden, overlaps, warnings_of
+from .trusted import Site
+from .words import problems_of
 
 DEFAULT_CONFIG = Path("/etc/pratique/pratique.yaml")
+_NO_DAY = date.min
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(slots=True)
+class ParsedList:
+    """The enabled entries of one file that are good, and what is wrong with the others."""
+
+    entries: list[Placed] = field(default_factory=list)
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Both files as they were read: settings, or None where there are errors."""
+
+    settings: Settings | None
+    errors: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+# ---- text to values: pure --------------------------------------------------------------------------
 
 
 def parse_senders(text: str, file: str, local_domains: frozenset[str] = frozenset()) -> list[Entry]:
     """The enabled entries of a trusted list. Raises ConfigError."""
-    document = Document(text, file)
-    listed = validated(SendersFile, document).senders
-    problems = [p for sender, entry in listed.items() for p in _wrong(sender, entry, document, local_domains)]
-    if problems:
-        raise ConfigError(problems)
-    return [entry.entry(sender) for sender, entry in listed.items() if entry.enabled]
+    parsed = parse_list(text, file, local_domains)
+    if errors := parsed.errors + list(overlaps(parsed.entries)):
+        raise ConfigError(errors)
+    return [placed.entry for placed in parsed.entries]
 
 
-def _wrong(sender: str, entry: SenderFile, document: Document, local_domains: frozenset[str]) -> Iterator[Problem]:
-    here: Place = ("senders", sender)
-    if not re.fullmatch(r"[a-z0-9-]{1,40}", sender):
-        yield document.at(here, "expected a short id of a-z, 0-9 and hyphens, such as visma-opic", of_key=True)
-    if any(is_within(entry.domain, own) or is_within(own, entry.domain) for own in local_domains):
-        yield document.at((*here, "domain"), f"{entry.domain} is one of your own local_domains: not a trusted sender")
-    for number, (local, domain) in enumerate(entry.addresses):
-        place: Place = (*here, "addresses", number)
-        if not is_within(domain, entry.domain):
-            yield document.at(place, f"found {local}@{domain}: expected an address of {entry.domain}")
-        if local.strip("*") == "" and not entry.whole_domain:
-            yield document.at(
-                place, f"*@{domain} trusts every mailbox of the domain: list addresses, or add `whole_domain: yes`"
-            )
-    if entry.require is Require.NETWORK and not entry.networks:
-        yield document.at((*here, "require"), "network is required, and the entry has no `networks`")
+def parse_list(text: str, file: str, local_domains: frozenset[str] = frozenset(), today: date = _NO_DAY) -> ParsedList:
+    """The entries of one file that are good, and every error and warning."""
+    try:
+        document = Document(text, file)
+    except ConfigError as wrong:
+        return ParsedList(errors=wrong.problems)
+    site = Site(local_domains)
+    whole, errors = _validated(SendersFile, document, site)
+    parsed = ParsedList(errors=errors)
+    senders = document.value.get("senders") if isinstance(document.value, dict) else None
+    if whole is None and isinstance(senders, dict):  # the good ones among them
+        bad = {place[1] for place in document.broken if len(place) > 1}
+        entries = {s: _or_none(SenderFile, e, site) for s, e in senders.items() if s not in bad}
+    else:
+        entries = dict(whole.senders) if whole else {}
+    for sender, entry in entries.items():
+        if entry and entry.enabled:
+            placed = Placed(entry.entry(sender), document)
+            parsed.entries.append(placed)
+            parsed.errors += hidden(placed)
+            parsed.warnings += warnings_of(placed, today)
+    if not parsed.entries and not parsed.errors:
+        parsed.warnings.append(document.at(("senders",), "every entry has `enabled: no`: nothing is trusted", True))
+    return parsed
 
 
 def parse_service(text: str, file: str) -> tuple[ServiceFile, tuple[str, ...]]:
     """The service's file, and warnings. Raises ConfigError."""
     document = Document(text, file)
-    service = validated(ServiceFile, document)
-    idle = (
-        document.at(place, "this version does not use the key", of_key=True) for place in NOT_YET if place in document
-    )
-    return service, tuple(map(str, idle))
+    service, errors = _validated(ServiceFile, document, None)
+    if service is None:
+        raise ConfigError(errors)
+    return service, tuple(map(str, _idle(document)))
 
 
-def check_overlap(entries: list[Entry], file: str) -> None:
-    """Two entries of one domain must not ask for different proof, nor bear one id. Raises ConfigError."""
-    problems = []
-    for number, entry in enumerate(entries):
-        for other in entries[:number]:
-            if entry.id == other.id:
-                problems.append(Problem(file, 1, 1, f"senders.{entry.id}: the id is there twice: rename one"))
-            elif entry.domain == other.domain and entry.require != other.require:
-                text = f"senders.{entry.id}: requires {entry.require} of {entry.domain}, but {other.id} requires"
-                problems.append(Problem(file, 1, 1, f"{text} {other.require}: make them the same, or one entry"))
-    if problems:
-        raise ConfigError(problems)
+def _idle(document: Document) -> list[Problem]:
+    text = "this version does not use the key"
+    return [document.at(place, text, of_key=True) for place in NOT_YET if place in document]
 
 
-def load(path: Path) -> Settings:
-    """Both files. Raises ConfigError; nothing else."""
-    service, warnings = parse_service(_read(path), str(path))
-    senders = path.parent / service.senders
-    files = sorted(senders.glob("*.yaml")) if senders.is_dir() else [senders]
-    if not files:
-        raise ConfigError(f"{senders}: there is no .yaml file in this folder")
-    problems: list[Problem] = []
-    entries: list[Entry] = []
-    for file in files:
-        try:
-            entries += parse_senders(_read(file), str(file), frozenset(service.local_domains))
-        except ConfigError as wrong:
-            if not wrong.problems:
-                raise
-            problems += wrong.problems
-    if problems:
-        raise ConfigError(problems)
-    check_overlap(entries, str(senders))
-    return service.settings(TrustedList(tuple(entries)), warnings)
-
-
-def _read(path: Path) -> str:
+def _validated(model: type[M], document: Document, site: Site | None) -> tuple[M | None, list[Problem]]:
+    """The file as a model, or every problem in the order of the lines."""
+    value = {} if document.value is None else document.value
+    problems = list(document.problems)
     try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as problem:
-        raise ConfigError(f"{path}: {problem.strerror}") from None
+        good = model.model_validate(value, context=site)
+    except ValidationError as invalid:
+        good = None
+        problems += problems_of(invalid, model, document)
+    if problems:
+        return None, sorted(problems, key=lambda p: (p.line, p.column))
+    return good, []
+
+
+def _or_none(model: type[SenderFile], value: Any, site: Site) -> SenderFile | None:
+    try:
+        return model.model_validate(value, context=site)
+    except ValidationError:
+        return None
+
+
+# ---- files -----------------------------------------------------------------------------------------
+
+
+def load(path: Path, today: date | None = None) -> Settings:
+    """Both files. Raises ConfigError; nothing else."""
+    reading = read(path, today)
+    if reading.settings is None:
+        raise ConfigError(list(reading.errors))
+    return reading.settings
+
+
+def read(path: Path, today: date | None = None) -> Reading:
+    """Both files, with every error and warning of both; `today` is for the warnings."""
+    try:
+        text = read_text(path)
+    except ConfigError as wrong:
+        hint = "name the service's file with --config FILE; an empty one will do"
+        return Reading(None, _with_hint(wrong, hint))
+    idle: list[Problem] = []  # the service is told of these; of the list's warnings only people are
+    warnings: list[Problem] = []
+    document: Document | None = None
+    try:
+        document = Document(text, str(path))
+        service, errors = _validated(ServiceFile, document, None)
+        idle = _idle(document)
+        named = document.value.get("senders") if isinstance(document.value, dict) else None
+    except ConfigError as wrong:
+        service, errors = None, wrong.problems
+        match = re.search(r"^senders: *([^\s#]+)", text, re.MULTILINE)
+        named = match[1] if match else None
+    folder = path.parent / (named if isinstance(named, str) else ServiceFile().senders)
+    own = frozenset(service.local_domains) if service else frozenset()
+    entries: list[Placed] = []
+    for file in _list_files(folder):
+        try:
+            parsed = parse_list(read_text(file), str(file), own, today or datetime.now(UTC).date())
+        except ConfigError as wrong:
+            if any(problem.line for problem in wrong.problems):
+                errors += wrong.problems
+            elif service is not None and document is not None:  # else the name may be what is wrong
+                errors += _no_list(wrong, document)
+            continue
+        entries += parsed.entries
+        errors += parsed.errors
+        warnings += parsed.warnings
+    errors += overlaps(entries)
+    if service is None or errors:
+        return Reading(None, tuple(errors), (*idle, *warnings))
+    senders = TrustedList(tuple(placed.entry for placed in entries))
+    return Reading(service.settings(senders, tuple(map(str, idle))), (), (*idle, *warnings))
+
+
+def _list_files(path: Path) -> list[Path]:
+    """The list's own file, or the .yaml files of a folder."""
+    try:
+        return sorted(path.glob("*.yaml")) or [path / "*.yaml"] if path.is_dir() else [path]
+    except OSError:
+        return [path]
+
+
+def _no_list(wrong: ConfigError, document: Document) -> Iterable[Problem]:
+    place: Place = ("senders",)
+    if place in document:
+        return [document.at(place, f"found {p}: expected a file, or a folder of .yaml files") for p in wrong.problems]
+    return _with_hint(
+        wrong, f"the list of trusted senders belongs here, or its path under `senders:` in {document.file}"
+    )
+
+
+def _with_hint(wrong: ConfigError, hint: str) -> tuple[Problem, ...]:
+    return tuple(p if p.line else Problem(p.file, 0, 0, f"{p.text}: {hint}") for p in wrong.problems)
+
+
+def read_text(path: Path) -> str:
+    """A file's text; a byte order mark, which some editors write, is no part of it. Raises ConfigError."""
+    try:
+        octets = path.read_bytes()
+    except (OSError, ValueError) as problem:
+        text = getattr(problem, "strerror", None) or "cannot be read"
+        raise ConfigError([Problem(str(path), 0, 0, text)]) from None
+    if octets[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in octets[:4]:
+        raise ConfigError(
+            [Problem(str(path), 1, 1, "found a file in UTF-16 (some editors say Unicode): save it as UTF-8")]
+        )
+    try:
+        return octets.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise ConfigError(f"{path}: not UTF-8, at octet {problem.start + 1}: save the file as UTF-8") from None
+        line = octets[: problem.start].count(b"\n") + 1
+        before = octets[octets.rfind(b"\n", 0, problem.start) + 1 : problem.start].decode("utf-8", "replace")
+        letter = octets[problem.start : problem.start + 1].decode("cp1252", "replace")
+        text = f'not UTF-8: found an octet that is "{letter}" in Latin-1 (Windows-1252, ANSI): save the file as UTF-8'
+        raise ConfigError([Problem(str(path), line, len(before) + 1, text)]) from None
 
 
 __all__ = [
     "DEFAULT_CONFIG",
     "NOT_YET",
     "ConfigError",
+    "Document",
+    "ParsedList",
     "Problem",
+    "Reading",
     "SenderFile",
+    "SendersFile",
     "ServiceFile",
     "load",
+    "parse_list",
     "parse_senders",
     "parse_service",
+    "read",
+    "read_text",
 ]

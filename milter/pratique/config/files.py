@@ -1,12 +1,15 @@
-"""The keys of the two files, as pydantic models, and pydantic's errors in our words."""
+"""The keys of the two files, as pydantic models.
+
+Each key is defined once, here: validation, the JSON Schemas in config/ and docs/configuration.md are made of it.
+The order of an entry's keys matters: what trusted.py compares with must stand before.
+"""
 
 from __future__ import annotations
 
-import difflib
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pratique.model import (
     DEFAULT_ACTIONS,
@@ -23,23 +26,30 @@ from pratique.model import (
     TrustedList,
 )
 
-from .document import ConfigError, Document, Place, Problem, shown
+from .trusted import (
+    Domain,
+    EntryNetwork,
+    EvidenceDomain,
+    ListedAddress,
+    PlatformDomain,
+    SenderId,
+    Signer,
+    needs_networks,
+)
 from .values import (
     Actions,
     Count,
     Date,
-    Domain,
     Duration,
+    Flag,
+    HeaderName,
     Host,
-    ListedAddress,
     Network,
     Servers,
-    Signer,
+    Socket,
     StaleFor,
+    SubjectTag,
     Text,
-    header_name,
-    socket_address,
-    subject_prefix,
 )
 
 # Keys of a later version: a file that has them is good, and is told that they do nothing here.
@@ -47,7 +57,9 @@ NOT_YET: tuple[tuple[str, ...], ...] = (("workers",), ("stop_timeout",), ("metri
 
 _DEFAULT_LIMITS = Limits()
 
-M = TypeVar("M", bound=BaseModel)
+
+def _key(title: str, description: str, *examples: Any, **more: Any) -> Any:
+    return Field(title=title, description=description, examples=list(examples) or None, **more)
 
 
 class _Model(BaseModel):
@@ -55,24 +67,89 @@ class _Model(BaseModel):
 
 
 class SenderFile(_Model):
-    """One entry of the trusted list."""
+    """One platform: its domain, the addresses it writes from, and what must prove them."""
 
-    name: Text | None = None
-    domain: Domain
-    addresses: Annotated[tuple[ListedAddress, ...], Field(min_length=1)]
-    enabled: Annotated[bool, Field(strict=True)] = True
-    require: Require = Require.ANY
-    alignment: Alignment = Alignment.RELAXED
-    networks: tuple[Network, ...] = ()
-    signers: tuple[Signer, ...] = ()
-    evidence_domains: tuple[Domain, ...] = ()
-    selectors: tuple[Text, ...] = ()
-    expires: Date | None = None
-    owner: Text | None = None
-    note: Text | None = None
-    source: Text | None = None
-    whole_domain: Annotated[bool, Field(strict=True)] = False
-    actions: Actions = Field(default_factory=dict)
+    name: Text | None = _key(
+        "Name of the platform",
+        "As it introduces itself. Mail from elsewhere that shows this name is tagged as an imitation. "
+        "Not given: the id.",
+        "Example Platform",
+        default=None,
+    )
+    domain: PlatformDomain = _key(
+        "Domain of the organisation",
+        "Its subdomains belong to it. Refused: top-level domains and public suffixes, mail providers where anyone "
+        "can get an address, and your own local_domains.",
+        "example.org",
+    )
+    whole_domain: Flag = _key(
+        "Whether *@domain is meant",
+        "yes: addresses may hold `*@example.org`, every mailbox of the domain.",
+        default=False,
+    )
+    addresses: tuple[ListedAddress, ...] = _key(
+        "Addresses it writes from",
+        "Exact addresses of the domain or of its subdomains. `*` stands for any characters, in quotes: "
+        '"noreply-*@example.org". "*@example.org" needs `whole_domain: yes`.',
+        ["notices@example.org"],
+        min_length=1,
+    )
+    enabled: Flag = _key("Whether the entry is in force", "no: as if the entry were not there.", default=True)
+    networks: tuple[EntryNetwork, ...] = _key(
+        "Networks of its mail hosts",
+        "Where the platform publishes them. Anyone who sends through these hosts is then trusted. "
+        "At most a /16 (IPv6: /32).",
+        ["192.0.2.0/28"],
+        default=(),
+    )
+    require: Annotated[Require, AfterValidator(needs_networks)] = _key(
+        "What must prove a message",
+        "any: DKIM or SPF, or the networks where given. dkim: DKIM, the strictest that survives forwarding. spf: SPF. "
+        "network: one of the networks. all: DKIM and SPF, and the networks where given.",
+        "dkim",
+        default=Require.ANY,
+    )
+    alignment: Alignment = _key(
+        "How near the proven domain must be",
+        "relaxed: SPF or DKIM must pass for the domain or a subdomain of it. strict: for the very domain of the "
+        "address.",
+        "strict",
+        default=Alignment.RELAXED,
+    )
+    signers: tuple[Signer, ...] = _key(
+        "Other domains that sign for it",
+        "DKIM d=, exactly: its operator or mail provider. Providers whose every customer can sign are refused.",
+        ["operator.example"],
+        default=(),
+    )
+    evidence_domains: tuple[EvidenceDomain, ...] = _key(
+        "The only domains that prove anything",
+        "Where given, SPF and DKIM count for exactly these domains, each the entry's domain or below it.",
+        ["mail.example.org"],
+        default=(),
+    )
+    selectors: tuple[Text, ...] = _key(
+        "DKIM selectors of the platform", "For your own record.", ["s1", "s2"], default=()
+    )
+    expires: Date | None = _key(
+        "Last day of the entry",
+        "From the next day on its mail is no longer verified. Not given: never.",
+        "2027-12-31",
+        default=None,
+    )
+    owner: Text | None = _key("Who asked for the entry", "A person or a team, for the next review.", default=None)
+    note: Text | None = _key("Why it is there", "For the next reader.", default=None)
+    source: Text | None = _key(
+        "Where the platform publishes its addresses",
+        "The page that the addresses were taken from.",
+        "https://example.org/help/our-addresses",
+        default=None,
+    )
+    actions: Actions = _key(
+        "What is done with this entry's mail",
+        "By verdict, as `actions` in pratique.yaml.",
+        {"unverified": "quarantine"},
+    )
 
     def entry(self, sender: str) -> Entry:
         return Entry(
@@ -91,67 +168,166 @@ class SenderFile(_Model):
 
 
 class SendersFile(_Model):
-    """trusted-senders.yaml"""
+    """The platforms whose notices must get through."""
 
-    senders: Annotated[dict[str, SenderFile], Field(min_length=1)]
+    senders: dict[SenderId, SenderFile] = _key(
+        "The trusted senders",
+        "One entry a platform, by an id of your choice: 1 to 40 of a-z, 0-9 and hyphens. It appears in the log and "
+        "in the mail.",
+        min_length=1,
+        json_schema_extra={"propertyNames": {"pattern": "^[a-z0-9-]{1,40}$"}},
+    )
 
 
 class TrustedHostsFile(_Model):
     """Our other MX hosts."""
 
-    networks: tuple[Network, ...]
-    hosts: tuple[Host, ...]
+    networks: tuple[Network, ...] = _key("Their addresses", "Networks of these hosts.", ["192.0.2.20"])
+    hosts: tuple[Host, ...] = _key("Their names", "The host= of the fields that they write.", ["mx2.example.org"])
 
 
 class DnsFile(_Model):
     """How DNS is asked."""
 
-    servers: Servers = ()
-    timeout: Duration = timedelta(seconds=5)
-    cache: Annotated[bool, Field(strict=True)] = True
-    stale: StaleFor = timedelta(hours=24)
+    servers: Servers = _key(
+        "Name servers",
+        "resolv.conf: those of the machine. Or a list of addresses, with a port where it is not 53.",
+        ["127.0.0.1:5353", "[2001:db8::53]:53"],
+        default=(),
+    )
+    timeout: Duration = _key(
+        "Time for all look-ups of a message", "After it DNS counts as silent.", "10s", default=timedelta(seconds=5)
+    )
+    cache: Flag = _key(
+        "Whether answers are kept", "yes: as long as their TTL says. no: ask anew for each message.", default=True
+    )
+    stale: StaleFor = _key(
+        "How long old answers stand in",
+        "Where DNS fails for a name of a trusted sender, its last answer counts this long after its TTL. 0: never.",
+        "2d",
+        default=timedelta(hours=24),
+    )
 
 
 class LimitsFile(_Model):
-    """Bounds on what is read of a message."""
+    """Bounds on what is read of a message. Over one nothing is verified, with a reason; nothing is lost."""
 
-    header_size: Count = _DEFAULT_LIMITS.header_size
-    header_fields: Count = _DEFAULT_LIMITS.header_fields
-    from_size: Count = _DEFAULT_LIMITS.from_size
-    signature_size: Count = _DEFAULT_LIMITS.signature_size
-    signatures: Count = _DEFAULT_LIMITS.signatures
-    signed_fields: Count = _DEFAULT_LIMITS.signed_fields
-    signed_size: Count = _DEFAULT_LIMITS.signed_size
+    header_size: Count = _key(
+        "Size of the header", "Octets of all header fields together.", default=_DEFAULT_LIMITS.header_size
+    )
+    header_fields: Count = _key(
+        "Number of header fields", "How many header fields.", default=_DEFAULT_LIMITS.header_fields
+    )
+    from_size: Count = _key("Size of From", "Octets of the From field.", default=_DEFAULT_LIMITS.from_size)
+    signature_size: Count = _key(
+        "Size of a signature", "Octets of one DKIM-Signature field.", default=_DEFAULT_LIMITS.signature_size
+    )
+    signatures: Count = _key(
+        "Number of signatures",
+        "How many DKIM signatures are looked at, those of the platform first.",
+        default=_DEFAULT_LIMITS.signatures,
+    )
+    signed_fields: Count = _key(
+        "Number of signed fields", "How many fields one signature may name (h=).", default=_DEFAULT_LIMITS.signed_fields
+    )
+    signed_size: Count = _key(
+        "Size of what is signed",
+        "Octets of the fields that all signatures cover, one after the other.",
+        default=_DEFAULT_LIMITS.signed_size,
+    )
 
 
 class LogFile(_Model):
     """How the log is written."""
 
-    format: Literal["logfmt", "json"] = "logfmt"
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["logfmt", "json"] = _key("Format of a line", "logfmt: key=value pairs.", "json", default="logfmt")
+    level: Literal["debug", "info", "warning", "error"] = _key(
+        "The least that is logged", "debug adds a line for each message that claims nothing.", "debug", default="info"
+    )
 
 
 class ServiceFile(_Model):
-    """pratique.yaml"""
+    """The service. Every key has a default: an empty file is valid."""
 
-    socket: Annotated[str, AfterValidator(socket_address)] = "unix:/var/spool/postfix/pratique/milter.sock"
-    senders: Text = "trusted-senders.yaml"
-    mode: Mode = Mode.ENFORCE
-    actions: Actions = Field(default_factory=dict)
-    authserv_id: Host | None = None
-    authserv_ids: tuple[Host, ...] = ()
-    header: Annotated[str, AfterValidator(header_name)] = DEFAULT_HEADER
-    subject_tag: Annotated[str | None, BeforeValidator(subject_prefix)] = None
-    strip_authentication_results: Annotated[bool, Field(strict=True)] = True
-    local_networks: tuple[Network, ...] = LOOPBACK
-    relays: tuple[Network, ...] = ()
-    trusted_hosts: TrustedHostsFile | None = None
-    local_domains: tuple[Domain, ...] = ()
-    defer_for: Duration = timedelta(hours=4)
-    clock_skew: Duration = timedelta(minutes=5)
-    dns: DnsFile = DnsFile()
-    limits: LimitsFile = LimitsFile()
-    log: LogFile = LogFile()
+    socket: Socket = _key(
+        "Where the MTA finds us",
+        "Postfix's smtpd is chrooted on Debian: a unix socket must lie under /var/spool/postfix.",
+        "unix:/run/pratique/milter.sock",
+        "inet:8894@127.0.0.1",
+        default="unix:/var/spool/postfix/pratique/milter.sock",
+    )
+    senders: Text = _key(
+        "The list of trusted senders",
+        "A file, or a folder of .yaml files, relative to this file.",
+        "senders.d",
+        default="trusted-senders.yaml",
+    )
+    mode: Mode = _key(
+        "Whether verdicts have an effect",
+        "enforce: verdicts are written into the mail and acted upon. observe: everything is judged and logged, and "
+        "the mail says `observed; would=verified; …`.",
+        "observe",
+        default=Mode.ENFORCE,
+    )
+    actions: Actions = _key(
+        "What is done, by verdict",
+        "tag: deliver, with our field. quarantine: hold in the MTA. reject: refuse with 550 5.7.1. defer: put off "
+        "while the message is young, then tag. Verified mail is always tagged.",
+        {"unverified": "quarantine"},
+    )
+    authserv_id: Host | None = _key(
+        "The name we sign our fields with", "Not given: what the MTA calls itself.", "mx1.example.org", default=None
+    )
+    authserv_ids: tuple[Host, ...] = _key(
+        "The names of all our MX hosts",
+        "An incoming Authentication-Results field by one of them is forged, and is deleted.",
+        ["mx1.example.org", "mx2.example.org"],
+        default=(),
+    )
+    header: HeaderName = _key(
+        "The field that carries the verdict", "It must begin with X-.", "X-Platform-Mail", default=DEFAULT_HEADER
+    )
+    subject_tag: SubjectTag = _key(
+        "A text before the Subject",
+        "For mail that is unverified, undetermined or an imitation. off: never. It breaks the sender's DKIM signature.",
+        "[not verified]",
+        default=None,
+    )
+    strip_authentication_results: Flag = _key(
+        "Whether forged Authentication-Results are deleted",
+        "no: leave them alone, where another filter of ours must write its own before us.",
+        default=True,
+    )
+    local_networks: tuple[Network, ...] = _key(
+        "Clients of our own", "Their mail is not judged.", ["127.0.0.0/8", "::1"], default=LOOPBACK
+    )
+    relays: tuple[Network, ...] = _key(
+        "Gateways in front of us",
+        "For mail from them SPF and the networks of entries are not evaluated: only DKIM can verify it.",
+        ["198.51.100.0/28"],
+        default=(),
+    )
+    trusted_hosts: TrustedHostsFile | None = _key(
+        "Our other MX hosts", "Where they run Pratique too: the verdict of their fields is kept.", default=None
+    )
+    local_domains: tuple[Domain, ...] = _key(
+        "The site's own domains", "They cannot be trusted senders.", ["example.org"], default=()
+    )
+    defer_for: Duration = _key(
+        "How long mail is put off",
+        "What cannot be judged is deferred until its Date is this old, and then delivered as undetermined.",
+        "2h",
+        default=timedelta(hours=4),
+    )
+    clock_skew: Duration = _key(
+        "How far the sender's clock may be ahead",
+        "For Date, and for t= and x= of DKIM signatures.",
+        "10m",
+        default=timedelta(minutes=5),
+    )
+    dns: DnsFile = _key("DNS", "How DNS is asked.", default=DnsFile())
+    limits: LimitsFile = _key("Limits", "Bounds on what is read of a message.", default=LimitsFile())
+    log: LogFile = _key("Log", "To standard error, where systemd takes it to the journal.", default=LogFile())
     workers: Any = None  # see NOT_YET
     stop_timeout: Any = None
     metrics: Any = None
@@ -182,59 +358,3 @@ class ServiceFile(_Model):
             log_level=self.log.level,
             warnings=warnings,
         )
-
-
-# ---- pydantic's errors in our words ----------------------------------------------------------------
-
-
-def validated(model: type[M], document: Document) -> M:
-    """The file as a model. Raises ConfigError with every problem, in the order of the lines."""
-    try:
-        return model.model_validate({} if document.value is None else document.value)
-    except ValidationError as invalid:
-        # a list whose every item is wrong is also called too short
-        errors = [e for e in invalid.errors() if not (e["type"] == "too_short" and e["input"])]
-        problems = [_in_words(error, model, document) for error in errors]
-        raise ConfigError(sorted(problems, key=lambda p: (p.line, p.column))) from None
-
-
-def _in_words(error: Any, model: type[BaseModel], document: Document) -> Problem:
-    place: Place = error["loc"]
-    kind, found, context = error["type"], shown(error["input"]), error.get("ctx", {})
-    match kind:
-        case "extra_forbidden":
-            known = _known_keys(model, place[:-1])
-            near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-            return document.at(place, f"there is no such key: {hint}", of_key=True)
-        case "missing":
-            return document.at(place, "this key is missing", of_key=True)
-        case "value_error":
-            return document.at(place, f"found {found}: {context['error']}")
-        case "enum" | "literal_error":
-            expected = context["expected"].replace("'", "").replace(" or ", ", ")
-            return document.at(place, f"found {found}: expected one of {expected}")
-        case "too_short":
-            return document.at(place, "found an empty list: expected at least one")
-    expected = {
-        "tuple_type": "a list, one line each beginning with `- `",
-        "dict_type": "keys and values, indented below this line",
-        "model_type": "keys and values",
-        "model_attributes_type": "keys and values",
-        "bool_type": "yes or no",
-        "int_type": "a whole number",
-        "string_type": "text; put it in quotes",
-    }.get(kind, error["msg"].lower())
-    return document.at(place, f"found {found}: expected {expected}")
-
-
-def _known_keys(model: type[BaseModel], place: Place) -> list[str]:
-    """The keys that may stand at a place of a file."""
-    current: Any = model
-    for step in place:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            current = current.model_fields[str(step)].annotation
-        if get_origin(current) is not dict or step not in model.model_fields:
-            models = [a for a in get_args(current) if isinstance(a, type) and issubclass(a, BaseModel)]
-            current = models[0] if models else current
-    return list(current.model_fields)

@@ -1,86 +1,103 @@
-"""The single values of the two files: what is taken, and what an error asks for instead.
+"""The single values of the two files: what is taken, what an error asks for instead, what an editor is told.
 
-Rules of this module: a function a kind of value; each raises ValueError with what was expected.
+Rules of this module: a function a kind of value; each raises ValueError with what was expected. The JSON Schema
+beside it may take more than the function, never less. Who may be trusted is in trusted.py.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
-from email_validator import EmailNotValidError, validate_email
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from pratique.mailbox import UnreadableError, to_a_labels
-from pratique.model import DEFAULT_HEADER, Action, IPNetwork, Verdict, ascii_lower, is_within
+from pratique.model import DEFAULT_HEADER, Action, IPNetwork, Verdict
 
-from .document import shown
-
-# Whoever is a customer of these can sign as them: such a signature says nothing of the platform.
-SHARED_SIGNERS = frozenset(
-    {
-        *("amazonses.com", "brevo.com", "brevosend.com", "gappssmtp.com", "gmail.com", "mailgun.org", "mailjet.com"),
-        *("mandrillapp.com", "mcdlv.net", "mcsv.net", "mtasv.net", "onmicrosoft.com", "outlook.com"),
-        *("postmarkapp.com", "sendgrid.info", "sendgrid.net", "sendinblue.com", "smtp2go.com", "sparkpostmail.com"),
-    }
-)
+from .traps import odd_blank
 
 _DURATION = re.compile(r"(\d{1,6})(s|m|h|d)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_FLAGS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+
+_OTHER_FLAGS = {
+    **dict.fromkeys(("y", "oui", "ja", "da", "1"), "yes"),
+    **dict.fromkeys(("n", "non", "nein", "nej", "ne", "0"), "no"),
+}
+
+# Verdicts that a site can act on, and what it can do.
+ACTED_ON = tuple(v for v in Verdict if v not in (Verdict.VERIFIED, Verdict.UNCHECKED))
+CHOICES = tuple(a for a in Action if a is not Action.NONE)
 
 
 def _duration(value: Any) -> timedelta:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError("expected a time such as 30s, 5m, 4h or 2d")
+        near = re.fullmatch(r"(\d{1,6})\s*([smhd])[a-z]*", str(value).strip().lower())
+        hint = f"; write {near[1]}{near[2]}" if near else ""
+        raise ValueError(f"expected a number and a unit, such as 30s, 5m, 4h or 2d{hint}")
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
 def _stale_for(value: Any) -> timedelta:
+    """A time, or none at all: 0, or `off`, which YAML reads as a truth value."""
     time = timedelta(0) if value in (0, False) else _duration(value)
     if time > timedelta(days=7):
         raise ValueError("expected at most 7d, or 0 for never")
     return time
 
 
-def _domain(value: Any) -> str:
+def flag(value: Any) -> bool:
+    """yes or no; also in quotes, as YAML 1.2 (and so many an editor) takes the bare words for text."""
+    known = value if isinstance(value, bool) else _FLAGS.get(value) if isinstance(value, str) else None
+    if known is None:
+        meant = _OTHER_FLAGS.get(str(value).lower())
+        raise ValueError("expected yes or no" + (f"; write {meant}" if meant else ""))
+    return known
+
+
+def a_labels(value: Any) -> str | None:
+    """A domain as lower-case A-labels; None: it is no domain."""
     try:
         name = to_a_labels(value) if isinstance(value, str) else ""
     except UnreadableError:
-        name = ""
-    if "." not in name or "_" in name:
-        raise ValueError("expected a domain such as example.org")
+        return None
+    return None if "_" in name or not name else name
+
+
+def host(value: Any) -> str:
+    name = a_labels(value)
+    if name is None:
+        raise ValueError(f"expected a host name such as mx1.example.org{odd(value)}")
     return name
 
 
-def _host(value: Any) -> str:
-    try:
-        return to_a_labels(value) if isinstance(value, str) else _domain(value)
-    except UnreadableError:
-        raise ValueError("expected a host name such as mx1.example.org") from None
+def odd(value: Any) -> str:
+    """What an eye cannot see in a value, for the end of an error."""
+    text = value if isinstance(value, str) else ""
+    if blank := odd_blank(text):
+        return f"; it holds a {blank}, which cannot be seen: delete it and type the value again"
+    if quotes := re.search("[\u2018-\u201f\u00ab\u00bb]", text):
+        return f"; {quotes[0]} is no quotation mark to YAML: leave it out, or type a straight one"
+    return ""
 
 
-def _network(value: Any) -> IPNetwork:
+def network(value: Any) -> IPNetwork:
+    text = value if isinstance(value, str) else ""
     try:
-        return ipaddress.ip_network(value if isinstance(value, str) else "")
+        return ipaddress.ip_network(text)
     except ValueError:
-        wider = "; a network starts at its first address" if "/" in str(value) else ""
-        raise ValueError(f"expected an address or network such as 192.0.2.0/24{wider}") from None
-
-
-def _address(value: Any) -> tuple[str, str]:
-    """(local part in lower case, domain); `*` in the local part stands for any characters."""
-    local, at, domain = value.rpartition("@") if isinstance(value, str) else ("", "", "")
+        expected = "expected an address or network such as 192.0.2.7 or 192.0.2.0/24"
     try:
-        if not at:
-            raise ValueError
-        name = _domain(domain)
-        validate_email(f"{local.replace('*', 'x')}@{name}", check_deliverability=False)
-    except (ValueError, EmailNotValidError):
-        raise ValueError("expected an address such as notices@example.org") from None
-    return ascii_lower(local), name
+        wider = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        if re.search(r"\d\s*-\s*\d", text):
+            raise ValueError(f"{expected}; a range with a hyphen must be split into networks") from None
+        name = "; a host name cannot stand here: write its IP addresses" if a_labels(text) else odd(value)
+        raise ValueError(expected + name) from None
+    raise ValueError(f"{expected}; a network starts at its first address: write {wider}, or {text.partition('/')[0]}")
 
 
 def _server(value: Any) -> tuple[str, int]:
@@ -94,7 +111,9 @@ def _server(value: Any) -> tuple[str, int]:
         if not 0 < port < 65536:
             raise ValueError
     except ValueError:
-        raise ValueError('expected "resolv.conf" or addresses such as "127.0.0.1:5353"') from None
+        raise ValueError(
+            'expected "resolv.conf", or IP addresses of name servers, such as ["127.0.0.1:5353"]'
+        ) from None
     return str(address), port
 
 
@@ -106,32 +125,28 @@ def _servers(value: Any) -> tuple[tuple[str, int], ...]:
     return tuple(map(_server, value))
 
 
-def socket_address(value: str) -> str:
-    port = re.fullmatch(r"inet6?:(\d{1,5})(?:@[0-9A-Za-z.:_-]+)?", value)
-    if not re.fullmatch(r"(unix|local):/[^\0]*[^/\0]", value) and not (port and 0 < int(port[1]) < 65536):
-        raise ValueError("expected a socket such as unix:/run/pratique/milter.sock or inet:8894@127.0.0.1")
-    return value
+def _socket(value: Any) -> str:
+    text = value if isinstance(value, str) else ""
+    port = re.fullmatch(r"inet6?:(\d{1,5})(?:@[0-9A-Za-z.:_-]+)?", text)
+    if not re.fullmatch(r"(unix|local):/[^\0]*[^/\0]", text) and not (port and 0 < int(port[1]) < 65536):
+        path = f"; write unix:{text}" if re.fullmatch(r"/[\w./-]*\w", text) else ""
+        raise ValueError(f"expected a socket such as unix:/run/pratique/milter.sock or inet:8894@127.0.0.1{path}")
+    return text
 
 
-def header_name(value: str) -> str:
-    if not re.fullmatch(r"X-[A-Za-z0-9-]{1,60}", value):
-        raise ValueError(f"expected a field name that begins with X-, such as {DEFAULT_HEADER}")
-    return value
+def _header(value: Any) -> str:
+    text = value if isinstance(value, str) else ""
+    if not re.fullmatch(r"X-[A-Za-z0-9-]{1,60}", text):
+        raise ValueError(f"expected a field name that begins with X-, without a colon, such as {DEFAULT_HEADER}")
+    return text
 
 
-def subject_prefix(value: Any) -> str | None:
-    if value is None or value is False:
+def _subject_prefix(value: Any) -> str | None:
+    if value is None or value is False or value in ("off", "no"):
         return None
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or len(value) > 40:
-        raise ValueError('expected off, or a short text in ASCII such as "[not verified]"')
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not 0 < len(value) <= 40:
+        raise ValueError('expected off, or at most 40 plain ASCII characters in quotes, such as "[not verified]"')
     return value
-
-
-def _signer(value: Any) -> str:
-    domain = _domain(value)
-    if any(is_within(domain, shared) for shared in SHARED_SIGNERS):
-        raise ValueError("any customer of this provider can sign as it: expected a domain that only the platform uses")
-    return domain
 
 
 def _text(value: Any) -> str:
@@ -140,38 +155,120 @@ def _text(value: Any) -> str:
     return value
 
 
-def _date(value: Any) -> date:
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        value = date.fromisoformat(value)
-    if type(value) is not date:
-        raise ValueError("expected a date such as 2027-12-31")
+def _count(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= 1 << 30:
+        raise ValueError("expected a whole number from 1 to 1073741824")
     return value
 
 
-def _actions(value: Any) -> dict[Verdict, Action]:
-    verdicts = [v for v in Verdict if v not in (Verdict.VERIFIED, Verdict.UNCHECKED)]
-    chosen = [a for a in Action if a is not Action.NONE]
-    if not isinstance(value, dict):
-        raise ValueError("expected lines such as `unverified: quarantine`")
-    for verdict, action in value.items():
-        if verdict == Verdict.VERIFIED:
-            raise ValueError("verified mail is tagged, and that cannot be changed: expected another verdict")
-        if verdict not in verdicts:
-            raise ValueError(f"there is no verdict {shown(verdict)} here: expected one of {', '.join(verdicts)}")
-        if action not in chosen:
-            raise ValueError(f"{verdict}: found {shown(action)}: expected one of {', '.join(chosen)}")
-    return {Verdict(verdict): Action(action) for verdict, action in value.items()}
+def _date(value: Any) -> date:
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        value = _day(value, *map(int, value.split("-")))
+    if type(value) is not date:
+        raise ValueError(f"expected a date as year-month-day, such as 2027-12-31{_as_date(value)}")
+    return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-StaleFor = Annotated[timedelta, BeforeValidator(_stale_for)]
-Domain = Annotated[str, BeforeValidator(_domain)]
-Host = Annotated[str, BeforeValidator(_host)]
-Network = Annotated[Any, BeforeValidator(_network)]
-ListedAddress = Annotated[tuple[str, str], BeforeValidator(_address)]
-Text = Annotated[str, BeforeValidator(_text)]
-Actions = Annotated[dict[Verdict, Action], BeforeValidator(_actions)]
-Count = Annotated[int, Field(strict=True, ge=1, le=1 << 30)]
-Date = Annotated[date, BeforeValidator(_date)]
-Servers = Annotated[tuple[tuple[str, int], ...], BeforeValidator(_servers)]
-Signer = Annotated[str, BeforeValidator(_signer)]
+def _day(typed: str, year: int, month: int, day: int) -> date:
+    try:
+        return date(year, month, day)
+    except ValueError:
+        raise ValueError(f"expected a date such as 2027-12-31; there is no day {typed}") from None
+
+
+def _as_date(value: Any) -> str:
+    """What was meant by another way of writing a date; nothing where that is not certain."""
+    if isinstance(value, datetime):
+        return f"; write {value.date()} without a time of day"
+    text = str(value).strip().lower() if isinstance(value, str | int) else ""
+    if text in ("never", "none", "no", "false"):
+        return "; leave the line out where the entry never expires"
+    first = re.fullmatch(r"(\d{4})[-./ ]?(\d\d?)[-./ ]?(\d\d?)", text)
+    last = re.fullmatch(r"(\d\d?)[-./ ](\d\d?)[-./ ](\d{4})", text)
+    parts = first.groups() if first else last.groups()[::-1] if last else None
+    if parts is None:
+        return ""
+    year, month, day = map(int, parts)
+    meant = [_iso(year, month, day)]
+    if last and ("." not in text):  # 5/4/2027: a German writes the day first, an American the month
+        meant.append(_iso(year, day, month))
+    known = list(dict.fromkeys(m for m in meant if m))
+    return f"; write {' or '.join(known)}" if known else ""
+
+
+def _iso(year: int, month: int, day: int) -> str:
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return ""
+
+
+def _verdict(value: Any) -> Verdict:
+    if value == Verdict.VERIFIED:
+        raise ValueError("verified mail is always tagged: expected another verdict, or delete the line")
+    if value not in ACTED_ON:
+        raise ValueError(f"there is no such verdict: expected one of {', '.join(ACTED_ON)}")
+    return Verdict(value)
+
+
+def _action(value: Any) -> Action:
+    if value not in CHOICES:
+        raise ValueError(f"expected one of {', '.join(CHOICES)}")
+    return Action(value)
+
+
+def text_schema(kind: str = "text", **more: Any) -> WithJsonSchema:
+    """For an editor: text of a kind, which docs/configuration.md names."""
+    return WithJsonSchema({"type": "string", "$comment": kind, **more})
+
+
+_WORDS = sorted(_FLAGS)  # an editor that reads YAML 1.2 takes yes and no for text
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), text_schema("time", pattern=r"^\d{1,6}[smhd]$")]
+StaleFor = Annotated[
+    timedelta,
+    BeforeValidator(_stale_for),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^\d{1,6}[smhd]$"}, {"enum": [0, False, "off"]}]}),
+]
+Host = Annotated[str, BeforeValidator(host), text_schema("host name", pattern=r"^[^\s_@:/]+$")]
+Network = Annotated[Any, BeforeValidator(network), text_schema("network", pattern=r"^[0-9A-Fa-f:.]+(/\d{1,3})?$")]
+Text = Annotated[str, BeforeValidator(_text), text_schema()]
+Flag = Annotated[bool, BeforeValidator(flag), WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": _WORDS}]})]
+Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1 << 30})]
+Date = Annotated[date, BeforeValidator(_date), text_schema("date", pattern=r"^\d{4}-\d\d-\d\d$")]
+Servers = Annotated[
+    tuple[tuple[str, int], ...],
+    BeforeValidator(_servers),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "resolv.conf"},
+                {
+                    "type": "array",
+                    "items": {"type": "string", "$comment": "address", "pattern": r"^[0-9A-Fa-f:.\[\]]+$"},
+                    "minItems": 1,
+                },
+            ]
+        }
+    ),
+]
+Socket = Annotated[
+    str, BeforeValidator(_socket), text_schema("socket", pattern=r"^((unix|local):/.*[^/]|inet6?:\d{1,5}(@.+)?)$")
+]
+HeaderName = Annotated[str, BeforeValidator(_header), text_schema("field name", pattern=r"^X-[A-Za-z0-9-]{1,60}$")]
+SubjectTag = Annotated[
+    str | None,
+    BeforeValidator(_subject_prefix),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 40}, {"enum": [False, None]}]}),
+]
+Actions = Annotated[
+    dict[Annotated[Verdict, BeforeValidator(_verdict)], Annotated[Action, BeforeValidator(_action)]],
+    Field(default_factory=dict),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {v.value: {"enum": [a.value for a in CHOICES]} for v in ACTED_ON},
+            "additionalProperties": False,
+        }
+    ),
+]
