@@ -6,7 +6,16 @@ import difflib
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from pratique.model import (
     DEFAULT_ACTIONS,
@@ -17,6 +26,7 @@ from pratique.model import (
     Entry,
     Limits,
     Mode,
+    Relay,
     Require,
     Settings,
     TrustedHosts,
@@ -37,6 +47,7 @@ from .values import (
     Signer,
     Text,
     header_name,
+    network,
     socket_address,
     subject_prefix,
 )
@@ -102,6 +113,24 @@ class TrustedHostsFile(_Model):
     hosts: tuple[Host, ...]
 
 
+class RelayFile(_Model):
+    """Hosts in front of us; a network alone may stand for them."""
+
+    networks: Annotated[tuple[Network, ...], Field(min_length=1)]
+    received_by: tuple[Host, ...] = ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _network_alone(cls, value: Any, handler: ModelWrapValidatorHandler[RelayFile]) -> RelayFile:
+        if isinstance(value, dict):
+            return handler(value)
+        network(value)
+        return handler({"networks": [value]})
+
+    def relay(self) -> Relay:
+        return Relay(self.networks, frozenset(self.received_by))
+
+
 class DnsFile(_Model):
     """How DNS is asked."""
 
@@ -142,7 +171,8 @@ class ServiceFile(_Model):
     subject_tag: Annotated[str | None, BeforeValidator(subject_prefix)] = None
     strip_authentication_results: Annotated[bool, Field(strict=True)] = True
     local_networks: tuple[Network, ...] = LOOPBACK
-    relays: tuple[Network, ...] = ()
+    relays: tuple[RelayFile, ...] = ()
+    arc_sealers: tuple[Domain, ...] = ()
     trusted_hosts: TrustedHostsFile | None = None
     local_domains: tuple[Domain, ...] = ()
     defer_for: Duration = timedelta(hours=4)
@@ -167,7 +197,8 @@ class ServiceFile(_Model):
             subject_tag=self.subject_tag,
             strip_authentication_results=self.strip_authentication_results,
             local_networks=self.local_networks,
-            relays=self.relays,
+            relays=tuple(relay.relay() for relay in self.relays),
+            arc_sealers=frozenset(self.arc_sealers),
             trusted_hosts=TrustedHosts(hosts.networks, frozenset(hosts.hosts)) if hosts else TrustedHosts(),
             local_domains=frozenset(self.local_domains),
             defer_for=self.defer_for,
@@ -230,7 +261,7 @@ def _known_keys(model: type[BaseModel], place: Place) -> list[str]:
     for step in place:
         if isinstance(current, type) and issubclass(current, BaseModel):
             current = current.model_fields[str(step)].annotation
-        if get_origin(current) is not dict or step not in model.model_fields:
+        if get_origin(current) not in (dict, tuple) or step not in model.model_fields:
             models = [a for a in get_args(current) if isinstance(a, type) and issubclass(a, BaseModel)]
             current = models[0] if models else current
     return list(current.model_fields)

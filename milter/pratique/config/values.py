@@ -55,7 +55,7 @@ def _host(value: Any) -> str:
         raise ValueError("expected a host name such as mx1.example.org") from None
 
 
-def _network(value: Any) -> IPNetwork:
+def network(value: Any) -> IPNetwork:
     try:
         return ipaddress.ip_network(value if isinstance(value, str) else "")
     except ValueError:
@@ -159,7 +159,7 @@ def _actions(value: Any) -> dict[Verdict, Action]:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Domain = Annotated[str, BeforeValidator(_domain)]
 Host = Annotated[str, BeforeValidator(_host)]
-Network = Annotated[Any, BeforeValidator(_network)]
+Network = Annotated[Any, BeforeValidator(network)]
 ListedAddress = Annotated[tuple[str, str], BeforeValidator(_address)]
 Text = Annotated[str, BeforeValidator(_text)]
 Actions = Annotated[dict[Verdict, Action], BeforeValidator(_actions)]
