@@ -233,7 +233,9 @@ def compare_spf(case: Case, found: dict[str, Any], mail_spf: MailSpf) -> Iterato
     """The SPF result, where we asked for one."""
     ours = found["spf"]
     if ours["reason"] not in NOT_EVALUATED:
-        yield Comparison("spf", ours["result"], ours["reason"], mail_spf.result(case.session | {"client": found["client"]}))
+        yield Comparison(
+            "spf", ours["result"], ours["reason"], mail_spf.result(case.session | {"client": found["client"]})
+        )
 
 
 # ---- both ----------------------------------------------------------------------------------------------

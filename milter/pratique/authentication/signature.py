@@ -135,6 +135,7 @@ def read_tags(field: HeaderField, limits: Limits) -> dict[str, str]:
 def _signature(field: HeaderField, tags: dict[str, str], identity: str, limits: Limits) -> Signature:
     syntax = SignatureError(Reason.SIGNATURE_SYNTAX)
     try:
+        algorithm = tags["a"]
         domain = to_a_labels(tags["d"])
         selector = to_a_labels(tags["s"])
         if not is_host_name(f"{selector}._domainkey.{domain}"):
@@ -163,7 +164,7 @@ def _signature(field: HeaderField, tags: dict[str, str], identity: str, limits: 
     except (KeyError, ValueError, UnreadableError):  # binascii.Error is a ValueError
         raise syntax from None
     return Signature(
-        field, domain, selector, tags["a"], header_c, body_c, tuple(n.encode() for n in signed),
+        field, domain, selector, algorithm, header_c, body_c, tuple(n.encode() for n in signed),
         body_hash, identity_domain, timestamp, expiration, "l" in tags,
     )  # fmt: skip
 
