@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "authentication": MODEL | {"mailbox", "authentication"},
     "policy": MODEL,
     "headers": MODEL | {"mailbox"},
-    "examine": MODEL | {"claims", "authentication", "policy", "headers", "resolver"},
+    "received": MODEL | {"mailbox"},
+    "examine": MODEL | {"claims", "authentication", "policy", "headers", "received", "resolver"},
     "config": MODEL | {"mailbox", "config"},
     "resolver": MODEL,
     "record": MODEL,
@@ -37,7 +38,7 @@ MAY_IMPORT = {
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
     "service": MODEL | {"filter", "config", "resolver", "__init__"},
 }
-PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "policy", "headers", "record")
+PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "policy", "headers", "received", "record")
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
 
 
@@ -71,6 +72,9 @@ def test_the_shipped_defaults_are_the_defaults() -> None:
         "  networks:",
         "  hosts:",
         "relays:",
+        "  - networks:",
+        "    received_by:",
+        "arc_sealers:",
         "local_domains:",
     )
     values = yaml.safe_load("\n".join(line for line in lines if not line.startswith(examples)))

@@ -24,6 +24,7 @@ _OWN = rf"(?P<own>{_ADDRESS})"  # of the host that wrote the field
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}"
 _HELO = rf"(?P<helo>{_NAME})"
 _BY = rf"by (?P<by>{_NAME})"
+_IDENT = r"(?: ?ident=[\w.+-]{1,64})?"  # an answer of the client's identd
 _COMMENTS = r"(?: \((?:[^()]|\([^()]*\))*\))*"  # TLS, authentication
 _PROTOCOL = r"with (?i:(?:UTF8)?(?:E?SMTP|LMTP)S?A?)(?=[ ;])"
 _REST = r"[^;]*;[^;]*"  # up to the date
@@ -36,9 +37,9 @@ _SHAPES = (
     rf"from {_HELO} \((?:(?:(?:IDENT:)?[\w.+-]{{1,64}}@)?{_NAME} )?{_CLIENT}(?: \(may be forged\))?\){_COMMENTS}"
     rf" {_BY} \([^()]*\) {_PROTOCOL}{_REST}",
     # Exim: from [192.0.2.1] (helo=name) by gw with esmtps … (Exim 4.96) …; date
-    rf"from {_CLIENT}(?: \((?:port=\d+)?(?: ?helo={_HELO})?\))? {_BY} {_PROTOCOL}{_REST}",
+    rf"from {_CLIENT}(?: \((?:port=\d+)?(?: ?helo={_HELO})?{_IDENT}\))? {_BY} {_PROTOCOL}{_REST}",
     # Exim: from name ([192.0.2.1]:25 helo=name) by gw with esmtps … (Exim 4.96) …; date
-    rf"from (?P<name>{_NAME}) \({_CLIENT}(?::\d+)?(?: helo={_HELO})?\) {_BY} {_PROTOCOL}{_REST}",
+    rf"from (?P<name>{_NAME}) \({_CLIENT}(?::\d+)?(?: helo={_HELO})?{_IDENT}\) {_BY} {_PROTOCOL}{_REST}",
     # Google: from helo (name. [192.0.2.1]) by mx.google.com with ESMTPS id … for <…> (version=…); date
     rf"from {_HELO} \((?:{_NAME} )?{_CLIENT}\) {_BY} {_PROTOCOL}{_REST}",
     # Exchange: from helo (192.0.2.1) by gw (198.51.100.1) with Microsoft SMTP Server (version=…) id …; date
