@@ -29,6 +29,22 @@ SERVICE = {
         'f:2:5: relays[1]: found "192.0.2.7/24": expected an address or network such as 192.0.2.0/24; '
         "a network starts at its first address",
     ),
+    "unknown key of a relay": (
+        "relays:\n  - networks: [192.0.2.7]\n    recieved_by: [gw.example]\n",
+        "f:3:5: relays[1].recieved_by: there is no such key: did you mean received_by?",
+    ),
+    "a relay without networks": (
+        "relays:\n  - received_by: [gw.example]\n",
+        "f:1:1: relays[1].networks: this key is missing",
+    ),
+    "no name of a relay": (
+        "relays:\n  - networks: [192.0.2.7]\n    received_by: ['gw example']\n",
+        'f:3:19: relays[1].received_by[1]: found "gw example": expected a host name such as mx1.example.org',
+    ),
+    "no sealer": (
+        "arc_sealers: [localhost]\n",
+        'f:1:15: arc_sealers[1]: found "localhost": expected a domain such as example.org',
+    ),
     "no time": ("defer_for: 4\n", 'f:1:12: defer_for: found "4": expected a time such as 30s, 5m, 4h or 2d'),
     "no socket": (
         "socket: /run/x\n",
