@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "authentication": MODEL | {"mailbox", "authentication"},
     "policy": MODEL,
     "headers": MODEL | {"mailbox"},
-    "examine": MODEL | {"claims", "authentication", "policy", "headers", "resolver"},
+    "received": MODEL | {"mailbox"},
+    "examine": MODEL | {"claims", "authentication", "policy", "headers", "received", "resolver"},
     "config": MODEL | {"mailbox", "config"},
     "resolver": MODEL | {"resolver"},
     "record": MODEL,
@@ -39,7 +40,10 @@ MAY_IMPORT = {
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
     "service": MODEL | {"filter", "config", "resolver", "__init__"},
 }
-PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "shortlist", "policy", "headers", "record", "trust")
+PURE = (
+    *("model", "reasons", "mailbox", "claims", "lookalike", "shortlist", "policy", "headers", "received", "record"),
+    "trust",
+)
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
 
 
@@ -73,6 +77,9 @@ def test_the_shipped_defaults_are_the_defaults() -> None:
         "  networks:",
         "  hosts:",
         "relays:",
+        "  - networks:",
+        "    received_by:",
+        "arc_sealers:",
         "local_domains:",
     )
     values = yaml.safe_load("\n".join(line for line in lines if not line.startswith(examples)))

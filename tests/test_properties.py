@@ -15,6 +15,8 @@ from pratique.claims import find_claim
 from pratique.model import (
     Action,
     Address,
+    ArcEvidence,
+    ArcResult,
     Claim,
     ClaimKind,
     Decision,
@@ -52,7 +54,8 @@ SPF = st.builds(
     *(st.sampled_from(SpfResult), st.none() | DOMAIN, st.sampled_from(["mailfrom", "helo", None])),
     *(st.booleans(), st.booleans(), st.none() | st.text(max_size=9), st.none() | DOMAIN, REASON),
 )
-EVIDENCE = st.builds(Evidence, st.lists(DKIM, max_size=4).map(tuple), SPF, st.booleans())
+ARC = st.builds(ArcEvidence, st.sampled_from(ArcResult), st.lists(DOMAIN).map(tuple), st.booleans(), REASON)
+EVIDENCE = st.builds(Evidence, st.lists(DKIM, max_size=4).map(tuple), SPF, st.booleans(), ARC)
 NETWORK = ipaddress.ip_network("192.0.2.0/24")
 ENTRY = st.builds(
     Entry,
@@ -70,6 +73,7 @@ def test_nothing_is_verified_without_evidence_that_counts(
 ) -> None:
     judged = decide(claim, evidence, entry, today)
     proven = any(s.counts for s in evidence.dkim) or evidence.spf.counts or evidence.network
+    proven = proven or (evidence.arc.counts and entry is not None and entry.require is Require.ANY)
     if judged.verdict in (Verdict.VERIFIED, Verdict.UNLISTED):
         assert proven
         assert judged.by
@@ -98,7 +102,8 @@ def test_authentication_results_are_read_as_they_were_meant(evidence: Evidence, 
     assert str(read) == f"Authentication-Results: {text}"
     assert read.authserv_id == host
     aligned = [s for s in evidence.dkim if s.aligned]
-    assert [r.method for r in read.results] == ["spf"] + ["dkim"] * max(1, len(aligned))
+    looked_into = evidence.arc.result in (ArcResult.PASS, ArcResult.FAIL)
+    assert [r.method for r in read.results] == ["spf"] + ["dkim"] * max(1, len(aligned)) + ["arc"] * looked_into
     assert read.results[0].result == evidence.spf.result
     assert headers.claims_authserv_id(text.encode(), [host])
 

@@ -33,7 +33,7 @@ from harness.opendkim import OpenDkim, is_signature
 
 # What we do not look into: there is nothing to compare.
 NOT_VERIFIED = (Reason.UNALIGNED, Reason.TOO_MANY_SIGNATURES)
-NOT_EVALUATED = (Reason.NOT_CHECKED, Reason.BEHIND_RELAY, Reason.NO_CLIENT_ADDRESS)
+NOT_EVALUATED = (Reason.NOT_CHECKED, Reason.BEHIND_RELAY, Reason.RELAY_UNREADABLE, Reason.NO_CLIENT_ADDRESS)
 
 # Our reason and their word: why they differ. Only reasons why something does not count for us stand here.
 EXPLAINED = {
@@ -148,7 +148,9 @@ def compare_spf(case: Case, found: dict[str, Any], mail_spf: MailSpf) -> Iterato
     """The SPF result, where we asked for one."""
     ours = found["spf"]
     if ours["reason"] not in NOT_EVALUATED:
-        yield Comparison("spf", ours["result"], ours["reason"], mail_spf.result(case.session))
+        yield Comparison(
+            "spf", ours["result"], ours["reason"], mail_spf.result(case.session | {"client": found["client"]})
+        )
 
 
 # ---- both ----------------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def spf_evidence(scenario: Scenario, test: dict[str, Any]) -> SpfEvidence:
     owner = (domain or test["helo"]).lower()
     session = Session(ipaddress.ip_address(test["host"]), test["helo"], path)
     entry = Entry("suite", "Suite", owner, (("*", owner),))
-    return spf_check.check(session, entry, Address("author", owner), scenario.lookup(), behind_relay=False)
+    return spf_check.check(session, entry, Address("author", owner), scenario.lookup())
 
 
 def spf_tests() -> Iterator[tuple[str, str, dict[str, Any], Scenario]]:

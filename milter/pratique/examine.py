@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from . import headers, policy
+from . import headers, policy, received
 from .authentication import Inspection
 from .claims import find_claim
 from .model import (
@@ -22,6 +22,7 @@ from .model import (
     Evidence,
     Header,
     Mode,
+    Origin,
     Session,
     Settings,
     Verdict,
@@ -42,13 +43,17 @@ class Examination:
     def __init__(self, session: Session, header: Header, settings: Settings, now: datetime):
         self._session, self._header, self._settings, self._now = session, header, settings, now
         self._checked = not is_ours(session, header, settings)
+        self._origin = Origin(session.client, session.helo)
         self.claim = _NO_CLAIM
         if self._checked:
+            self._origin = received.find_origin(session, header, settings.relays)
             self.claim = find_claim(header, settings.senders, settings.limits, settings.local_domains)
         self._entry = settings.senders.entry(self.claim.sender)
         self._inspection: Inspection | None = None
         if self._entry and self.claim.address and self.claim.needs_evidence:
-            self._inspection = Inspection(session, header, self._entry, self.claim.address, settings, now)
+            judged = replace(session, client=self._origin.client, helo=self._origin.helo)
+            why_none = self._origin.reason or Reason.NO_CLIENT_ADDRESS
+            self._inspection = Inspection(judged, header, self._entry, self.claim.address, settings, now, why_none)
 
     @property
     def wants_body(self) -> bool:
@@ -67,13 +72,15 @@ class Examination:
                 lookups.keep(evidence.names)
             judgement = policy.decide(self.claim, evidence, self._entry, self._now.date())
         return conclude(
-            self._session, self._header, self._settings, self._now, judgement, self.claim, evidence, self._entry
-        )
+            self._session, self._header, self._settings, self._now, judgement, self.claim, evidence, self._entry,
+            self._origin,
+        )  # fmt: skip
 
 
 def conclude(
     session: Session, header: Header, settings: Settings, now: datetime, judgement: Judgement,
     claim: Claim = _NO_CLAIM, evidence: Evidence = _NO_EVIDENCE, entry: Entry | None = None,
+    origin: Origin | None = None,
 ) -> Decision:  # fmt: skip
     """Action and header edits for a verdict."""
     verdict = judgement.verdict
@@ -85,6 +92,7 @@ def conclude(
     whose = f"claiming to be from {entry.domain} " if entry else ""
     decision = Decision(
         verdict, action, entry.id if entry else None, judgement.by, judgement.reason, claim, evidence,
+        origin=origin or Origin(session.client, session.helo),
         text=f"mail {whose}is {verdict}" + (f" ({judgement.reason})" if judgement.reason else ""),
     )  # fmt: skip
     kept = headers.trusted_field(session, header, settings)
@@ -101,10 +109,17 @@ def internal_error(session: Session, header: Header, settings: Settings, now: da
 
 
 def is_ours(session: Session, header: Header, settings: Settings) -> bool:
-    """Mail of our own users and hosts, or already judged by another MX host of ours: DESIGN §2, row 1."""
+    """Mail of our own users and hosts, or already judged by another MX host of ours: DESIGN §2, row 1.
+
+    It is the client that connected that counts, whatever a Received field says; and a relay, which brings the mail
+    of others, is none of our own, even inside `local_networks`.
+    """
     return (
         session.authenticated
-        or in_networks(session.client, settings.local_networks)
+        or (
+            in_networks(session.client, settings.local_networks)
+            and not received.relay_of(session.client, settings.relays)
+        )
         or headers.trusted_field(session, header, settings) is not None
     )
 

@@ -11,10 +11,12 @@ import unicodedata
 from collections.abc import Callable, Collection
 
 import authres
+import authres.arc
 
 from .mailbox import UnreadableError, is_host_name, text_of, without_comments
 from .model import (
     DEFAULT_HEADER,
+    ArcResult,
     Decision,
     DkimEvidence,
     DkimResult,
@@ -164,11 +166,13 @@ def trusted_sender(decision: Decision, mode: Mode, host: str) -> str:
 
 
 def authentication_results(host: str, evidence: Evidence) -> str:
-    """RFC 8601: the SPF result, and each signature that was looked into."""
+    """RFC 8601: the SPF result, each signature that was looked into, and the ARC chain where it was."""
     looked_into = [s for s in evidence.dkim if s.aligned]
     results = [_spf_result(evidence.spf), *map(_dkim_result, looked_into)]
     if not looked_into:
         results.append(authres.DKIMAuthenticationResult(result=evidence.dkim_result.value))
+    if evidence.arc.result in (ArcResult.PASS, ArcResult.FAIL):
+        results.append(authres.arc.ARCAuthenticationResult(result=evidence.arc.result.value))
     text = str(authres.AuthenticationResultsHeader(authserv_id=host, results=results))
     return text.removeprefix(AUTHENTICATION_RESULTS + ": ")
 

@@ -116,6 +116,16 @@ Question = tuple[str, str]
 """Name, in lower case and without the last dot, and type of a DNS look-up."""
 
 
+class ArcResult(StrEnum):
+    """Of a chain of ARC sets: the words of RFC 8617 §5.2, and two for what was not settled."""
+
+    NONE = "none"  # no chain, or none that could matter
+    PASS = "pass"  # the chain holds, and every sealer is one of `arc_sealers`  # noqa: S105
+    FAIL = "fail"  # the chain does not hold
+    NEUTRAL = "neutral"  # not looked into: there is a sealer whom the site does not trust
+    TEMPERROR = "temperror"  # DNS gave no answer
+
+
 class DnsStatus(StrEnum):
     """What DNS said to one question."""
 
@@ -196,6 +206,17 @@ class Session:
     authenticated: bool = False
     hostname: str = ""  # of the MTA: macro {j}
     queue_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The client that SPF and networks are about: who connected or, behind one of `relays`, who came before it.
+    Without an address where that is not known; `reason` then says why."""
+
+    client: IPAddress | None
+    helo: str
+    relay: IPAddress | None = None  # the client that connected, where it is one of `relays`
+    reason: Reason | None = None
 
 
 _ATOM = r"[^\s\x00-\x20\"(),.:;<>@\[\\\]\x7f]+"
@@ -377,12 +398,29 @@ class SpfEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class ArcEvidence:
+    """The chain of ARC sets as a whole; `sealers` are the d= of its seals, the first hop's first."""
+
+    result: ArcResult = ArcResult.NONE
+    sealers: tuple[str, ...] = ()
+    counts: bool = False
+    reason: Reason | None = None
+
+    @property
+    def truth(self) -> Truth:
+        if self.counts:
+            return Truth.TRUE
+        return Truth.UNKNOWN if self.result is ArcResult.TEMPERROR else Truth.FALSE
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that SPF, DKIM and the client's network say about a message."""
+    """All that SPF, DKIM, the client's network and trusted forwarders say about a message."""
 
     dkim: tuple[DkimEvidence, ...] = ()
     spf: SpfEvidence = SpfEvidence(reason=Reason.NOT_CHECKED)
     network: bool = False
+    arc: ArcEvidence = ArcEvidence()
     dns: DnsState = DnsState.OK
 
     @property
@@ -426,6 +464,7 @@ class Decision:
     reason: Reason | None = None
     claim: Claim = Claim(ClaimKind.NONE)
     evidence: Evidence = Evidence()
+    origin: Origin = Origin(None, "")
     edits: tuple[HeaderEdit, ...] = ()
     text: str = ""  # for the reply or the quarantine: why, in one sentence
 
@@ -449,6 +488,14 @@ class Limits:
     signatures: int = 10
     signed_fields: int = 250
     signed_size: int = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Hosts in front of us, and the names by which their Received fields may be known: none, and they are not read."""
+
+    networks: tuple[IPNetwork, ...]
+    received_by: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,7 +541,8 @@ class Settings:
     subject_tag: str | None = None
     strip_authentication_results: bool = True
     local_networks: tuple[IPNetwork, ...] = LOOPBACK
-    relays: tuple[IPNetwork, ...] = ()
+    relays: tuple[Relay, ...] = ()
+    arc_sealers: frozenset[str] = frozenset()
     trusted_hosts: TrustedHosts = TrustedHosts()
     local_domains: frozenset[str] = frozenset()
     defer_for: timedelta = timedelta(hours=4)

@@ -45,8 +45,9 @@ def decide(claim: Claim, evidence: Evidence, entry: Entry | None, today: date) -
 
 
 def requirement(entry: Entry, evidence: Evidence) -> Truth:
-    """Whether the entry's requirement is met. The network has a say only where the entry lists one."""
-    dkim, spf = evidence.dkim_truth, evidence.spf.truth
+    """Whether the entry's requirement is met. The network has a say only where the entry lists one, and what
+    forwarders saw (ARC) only where the entry asks for nothing in particular."""
+    dkim, spf, arc = evidence.dkim_truth, evidence.spf.truth, evidence.arc.truth
     network = Truth.TRUE if evidence.network else Truth.FALSE
     match entry.require:
         case Require.DKIM:
@@ -56,7 +57,7 @@ def requirement(entry: Entry, evidence: Evidence) -> Truth:
         case Require.NETWORK:
             return network
         case Require.ANY:
-            return dkim | spf | network if entry.networks else dkim | spf
+            return dkim | spf | arc | network if entry.networks else dkim | spf | arc
         case Require.ALL:
             return dkim & spf & network if entry.networks else dkim & spf
 
@@ -67,6 +68,7 @@ def proofs(entry: Entry, evidence: Evidence) -> tuple[str, ...]:
         "dkim": evidence.dkim_truth is Truth.TRUE,
         "spf": evidence.spf.truth is Truth.TRUE,
         "network": evidence.network,
+        "arc": evidence.arc.counts and entry.require is Require.ANY,
     }
     every = entry.require in (Require.ANY, Require.ALL)
     return tuple(kind for kind, counts in counted.items() if counts and (every or kind == entry.require))
@@ -82,4 +84,6 @@ def shortcoming(evidence: Evidence) -> Reason:
         return spf.reason
     if evidence.dkim_truth is Truth.TRUE or spf.truth is Truth.TRUE or evidence.network:
         return Reason.REQUIREMENT_NOT_MET
-    return Reason.BEHIND_RELAY if spf.reason is Reason.BEHIND_RELAY else Reason.NO_ALIGNED_PASS
+    if evidence.arc.reason and evidence.arc.reason is not Reason.ARC_SEALER_UNLISTED:
+        return evidence.arc.reason
+    return spf.reason if spf.reason in (Reason.BEHIND_RELAY, Reason.RELAY_UNREADABLE) else Reason.NO_ALIGNED_PASS

@@ -24,6 +24,10 @@ class Reason(StrEnum):
     DNS_TEMPERROR = "dns-temperror", "a DNS look-up that could have decided got no answer (time-out or server failure)"
     INTERNAL_ERROR = "internal-error", "an error in Pratique itself; the traceback is in the log"
     BEHIND_RELAY = "behind-relay", "the client is one of `relays`: SPF and `networks` would judge the wrong host"
+    RELAY_UNREADABLE = (
+        "relay-unreadable",
+        "as above, and the Received fields of `relays` do not say clearly who sent it",
+    )
 
     # the claim
     SEVERAL_FROM_FIELDS = "several-from-fields", "more than one From field: readers disagree on the author"
@@ -70,6 +74,11 @@ class Reason(StrEnum):
     SIGNATURE_MISMATCH = "signature-mismatch", "the signature does not fit header and key"
     REPLY_TO_NOT_SIGNED = "reply-to-not-signed", "counts, but there is a Reply-To, and `h=` does not cover it"
     CONTENT_TYPE_NOT_SIGNED = "content-type-not-signed", "counts, but `h=` does not cover Content-Type"
+
+    # ARC: and any of DKIM's, of the seals and of the last message signature
+    ARC_CHAIN_BROKEN = "arc-chain-broken", "the ARC sets are not 1 to 10, each once and whole, or a hop says so (`cv=`)"
+    ARC_SEALER_UNLISTED = "arc-sealer-unlisted", "a sealer of the ARC chain is not one of `arc_sealers`"
+    ARC_NO_ALIGNED_PASS = "arc-no-aligned-pass", "the first hop of the ARC chain tells of no aligned DKIM or SPF pass"
 
     # DKIM: the key
     KEY_MISSING = "key-missing", "there is no key record at the selector"

@@ -63,7 +63,7 @@ def check(data: bytes) -> None:
         return DnsAnswer(DnsStatus.ANSWER, answers[rdtype])
 
     session = replace(scene.SESSION, mail_from=path, helo=helo)
-    found = spf_check.check(session, scene.ENTRY, scene.AUTHOR, lookup, behind_relay=False)
+    found = spf_check.check(session, scene.ENTRY, scene.AUTHOR, lookup)
     assert len(asked) <= _MOST_LOOKUPS, asked
     if asked:
         assert asked[0] == (found.domain, "TXT"), (asked, found)

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dkim
@@ -89,6 +89,11 @@ def sign(message: bytes, how: Sign) -> bytes:
     tags["bh"] = base64.b64encode(hashlib.new(hash_name, body).digest()).decode()
     tags |= how.tags
     value = " " + how.layout.join(f"{tag}={text}" for tag, text in tags.items() if text) + how.layout + "b="
+    return _signed_field(signer, policy, how, value, hash_name) + message
+
+
+def _signed_field(signer: dkim.DKIM, policy: CanonicalizationPolicy, how: Sign, value: str, hash_name: str) -> bytes:
+    """The field of a signature over the header fields that `how` names, from the bottom up."""
     hasher = hashlib.new(hash_name)
     names = [name.encode().lower() for name in how.signed]
     headers = policy.canonicalize_headers(signer.headers)
@@ -99,4 +104,44 @@ def sign(message: bytes, how: Sign) -> bytes:
         signature = bytes(RSASSA_PKCS1_v1_5_sign(hasher, rsa_key(how.key)))
     text = base64.b64encode(signature).decode()
     folded = "\r\n\t".join(text[i : i + 72] for i in range(0, len(text), 72))
-    return f"{how.name}:{value}{folded}{how.tail}\r\n".encode() + message
+    return f"{how.name}:{value}{folded}{how.tail}\r\n".encode()
+
+
+# ---- ARC (RFC 8617) ------------------------------------------------------------------------------------
+
+_SET = ("ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A forwarder that seals. `results` is what it found, `instance` its number; `signature` and `seal` replace or
+    add tags, an empty value takes one out; `seal_key` seals where it is not the key of the message signature."""
+
+    domain: str = "forwarder.example"
+    selector: str = "arc"
+    results: str = "mx.forwarder.example; dkim=pass header.d=ternum-bfc.fr header.s=s1"
+    instance: int = 1
+    key: str = "rsa2048"
+    seal_key: str = ""
+    algorithm: str = ""
+    cv: str = ""
+    canonicalization: str = "relaxed/relaxed"
+    signed: Sequence[str] = SIGNED
+    signature: dict[str, str] = field(default_factory=dict)
+    seal: dict[str, str] = field(default_factory=dict)
+
+
+def seal(message: bytes, hop: Hop) -> bytes:
+    """The message with the hop's ARC set on top. The sets below must be those of the hops before, the last on top."""
+    how = Sign(hop.domain, hop.selector, hop.key, hop.algorithm, hop.canonicalization, hop.signed, name=_SET[1])
+    number = {"i": str(hop.instance)}
+    sealed = sign(message, replace(how, tags={"v": ""} | number | hop.signature))
+    sealed = f"{_SET[0]}: i={hop.instance}; {hop.results}\r\n".encode("utf-8", "surrogateescape") + sealed
+    how = replace(how, key=hop.seal_key or hop.key, signed=(_SET * hop.instance)[:-1], name=_SET[2])
+    algorithm = hop.algorithm or ("ed25519-sha256" if how.key.startswith("ed25519") else "rsa-sha256")
+    tags = number | {"a": algorithm, "cv": hop.cv or ("none" if hop.instance == 1 else "pass"), "d": hop.domain}
+    tags |= {"s": hop.selector} | hop.seal
+    value = " " + "; ".join(f"{tag}={text}" for tag, text in tags.items() if text) + "; b="
+    relaxed = CanonicalizationPolicy.from_c_value(b"relaxed/relaxed")
+    hash_name = "sha1" if algorithm.endswith("sha1") else "sha256"
+    return _signed_field(dkim.DKIM(sealed), relaxed, how, value, hash_name) + sealed

@@ -7,7 +7,7 @@ all. This module has what the recipes are written with; the others hold them, on
     authors, imitations      what From shows its reader
     dkim_good, dkim_bad, dkim_keys, spf_good, spf_bad
                              evidence, and what is none
-    relayed                  mail that came by another way, or once more
+    relayed, arc             mail that came by another way, or once more; what forwarders seal
     outcomes                 requirements, networks, DNS that fails, actions, modes
     fields                   forged fields of ours, and what may be written on top
     mta                      octets that an MTA changes: also to be sent through a real one
@@ -25,7 +25,7 @@ from harness.corpus import Case
 from harness.signing import Sign, key_record, sign
 
 MODULES = (
-    *("authors", "imitations", "dkim_good", "dkim_bad", "dkim_keys", "spf_good", "spf_bad", "relayed"),
+    *("authors", "imitations", "dkim_good", "dkim_bad", "dkim_keys", "spf_good", "spf_bad", "relayed", "arc"),
     *("outcomes", "fields", "mta", "rules"),
 )
 CASES: list[Case] = []

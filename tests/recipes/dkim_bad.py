@@ -156,6 +156,7 @@ UNREADABLE = (  # whose d= cannot be read: nobody's signatures
 )
 for name, why, source, tags in [
     ("no-domain", "a signature without d=", "RFC 6376 §6.1.1", {"d": ""}),
+    ("no-algorithm", "a signature without a=", "RFC 6376 §6.1.1", {"a": ""}),
     ("mime-encoded", "tags within an encoded word", "rspamd issue 5004", {"v": "", "=?UTF-8?Q?v": "1?="}),
     ("blank-in-field-name", "a blank within a field name of h=", "RFC 6376 §3.5, h=", {"h": "fr om:subject"}),
     ("body-length-word", "an l= that is no number", "RFC 6376 §3.5, l=; PITFALLS, dkimpy", {"l": "", "l ": "all"}),

@@ -1,4 +1,4 @@
-"""What SPF, DKIM and the client's network say about a message that claims an entry.
+"""What SPF, DKIM, ARC and the client's network say about a message that claims an entry.
 
 Rules of this package: the only one that imports `spf` and `dkim`. It runs in two steps, because the body
 comes between: `Inspection` at the end of the header says which body hashes are needed, `evidence` at the end
@@ -9,9 +9,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pratique.model import Address, Entry, Evidence, Header, Lookup, Session, Settings, in_networks
+from pratique.model import (
+    Address,
+    ArcEvidence,
+    Entry,
+    Evidence,
+    Header,
+    Lookup,
+    Require,
+    Session,
+    Settings,
+    in_networks,
+)
+from pratique.reasons import Reason
 
-from . import dkim_check, spf_check
+from . import arc_check, dkim_check, spf_check
 from .body import BodyHashes
 
 
@@ -19,24 +31,33 @@ class Inspection:
     """The authentication of one message, from the end of its header on."""
 
     def __init__(
-        self, session: Session, header: Header, entry: Entry, author: Address, settings: Settings, now: datetime
-    ):
+        self, session: Session, header: Header, entry: Entry, author: Address, settings: Settings, now: datetime,
+        no_client: Reason = Reason.NO_CLIENT_ADDRESS,
+    ):  # fmt: skip
+        """`session` is that of the client to judge; where it has none, `no_client` says why."""
         self._session = session
+        self._no_client = no_client
         self._header = header
         self._entry = entry
         self._author = author
-        self._settings = settings
         self._candidates = dkim_check.candidates(header, entry, author, settings.limits, now, settings.clock_skew)
-        self.body = BodyHashes(c.signature.body_kind for c in self._candidates if c.signature)
+        self._chain = arc_check.Chain(ArcEvidence())
+        if entry.require is Require.ANY:  # the one under which ARC has a say
+            self._chain = arc_check.read_chain(header, settings, now)
+        signatures = [*(c.signature for c in self._candidates), self._chain.signature]
+        self.body = BodyHashes(s.body_kind for s in signatures if s)
 
     def evidence(self, lookup: Lookup) -> Evidence:
-        """All evidence. DKIM first: an SPF record of the sender's choosing must not use up its time for DNS."""
+        """All evidence. DKIM first: an SPF record of the sender's choosing must not use up its time for DNS.
+        ARC last, and only where nothing else has proven the message."""
         hashes = self.body.digests()
         dkim = tuple(dkim_check.verify(c, self._header, hashes, lookup) for c in self._candidates)
-        behind_relay = in_networks(self._session.client, self._settings.relays)
-        spf = spf_check.check(self._session, self._entry, self._author, lookup, behind_relay)
-        network = not behind_relay and in_networks(self._session.client, self._entry.networks)
-        return Evidence(dkim, spf, network)
+        spf = spf_check.check(self._session, self._entry, self._author, lookup, self._no_client)
+        network = in_networks(self._session.client, self._entry.networks)
+        arc = ArcEvidence()
+        if not (any(signature.counts for signature in dkim) or spf.counts or network):
+            arc = arc_check.verify(self._chain, self._header, self._entry, self._author, hashes, lookup)
+        return Evidence(dkim, spf, network, arc)
 
 
 __all__ = ["Inspection"]

@@ -69,7 +69,7 @@ def candidates(
     """All signatures in the order in which they are judged, with what the header alone says of them."""
     fields = header.all(b"dkim-signature")
     domains = [(field, read_domain(field, limits)) for field in fields[: limits.header_fields]]
-    domains.sort(key=lambda pair: not _aligned(pair[1], entry, author))  # stable: topmost first among equals
+    domains.sort(key=lambda pair: not is_aligned(pair[1], entry, author))  # stable: topmost first among equals
     found = [
         _candidate(place, field, domain, header, entry, author, limits, now, skew)
         for place, (field, domain) in enumerate(domains[:_REPORTED])
@@ -89,7 +89,8 @@ def _within(candidate: Candidate, octets: int, limits: Limits) -> Candidate:
     return Candidate(replace(candidate.evidence, result=DkimResult.POLICY, reason=Reason.SIGNATURE_TOO_LARGE))
 
 
-def _aligned(domain: str | None, entry: Entry, author: Address) -> bool:
+def is_aligned(domain: str | None, entry: Entry, author: Address) -> bool:
+    """Whether a signature by a domain counts for the entry."""
     return domain is not None and (entry.counts_domain(domain, author.domain) or domain in entry.signers)
 
 
@@ -97,7 +98,7 @@ def _candidate(
     place: int, field: HeaderField, domain: str | None, header: Header, entry: Entry, author: Address,
     limits: Limits, now: datetime, skew: timedelta,
 ) -> Candidate:  # fmt: skip
-    aligned = _aligned(domain, entry, author)
+    aligned = is_aligned(domain, entry, author)
     seen = DkimEvidence(DkimResult.NEUTRAL, domain=domain, aligned=aligned, reason=Reason.UNALIGNED)
     try:
         if domain is None:
@@ -159,23 +160,34 @@ def verify(
     try:
         if body_hashes[signature.body_kind] != signature.body_hash:
             raise SignatureError(Reason.BODY_HASH_MISMATCH, DkimResult.FAIL)
-        answer = lookup(signature.key_name, "TXT")
-        if answer.failed:
-            raise SignatureError(Reason.DNS_TEMPERROR, DkimResult.TEMPERROR)
-        key = parse_key([r for r in answer.records if isinstance(r, bytes)], signature)
-        if key.strict_identity and signature.identity != signature.domain:
-            raise SignatureError(Reason.IDENTITY_MISMATCH)
+        key = public_key(signature, lookup)
         bits, exponent = key_size(key)
         seen = replace(seen, bits=bits)
-        if key.key_type == "rsa" and bits < SHORTEST_RSA_KEY:
-            raise SignatureError(Reason.KEY_TOO_SHORT, DkimResult.POLICY)
-        if bits > LONGEST_RSA_KEY or exponent > LARGEST_EXPONENT:
-            raise SignatureError(Reason.KEY_TOO_LARGE, DkimResult.POLICY)
-        if not signature_fits(signature, key, header):
-            raise SignatureError(Reason.SIGNATURE_MISMATCH, DkimResult.FAIL)
+        check_signature(signature, key, bits, exponent, header)
     except SignatureError as problem:
         return replace(seen, result=problem.result, reason=problem.reason)
     return replace(seen, result=DkimResult.PASS, counts=True, reason=_remark(signature, header))
+
+
+def public_key(signature: Signature, lookup: Lookup) -> KeyRecord:
+    """The key of a signature (RFC 6376 §6.1.2). Raises SignatureError."""
+    answer = lookup(signature.key_name, "TXT")
+    if answer.failed:
+        raise SignatureError(Reason.DNS_TEMPERROR, DkimResult.TEMPERROR)
+    key = parse_key([r for r in answer.records if isinstance(r, bytes)], signature)
+    if key.strict_identity and signature.identity != signature.domain:
+        raise SignatureError(Reason.IDENTITY_MISMATCH)
+    return key
+
+
+def check_signature(signature: Signature, key: KeyRecord, bits: int, exponent: int, header: Header) -> None:
+    """Whether key and header fit the signature (RFC 6376 §6.1.3). Raises SignatureError."""
+    if key.key_type == "rsa" and bits < SHORTEST_RSA_KEY:
+        raise SignatureError(Reason.KEY_TOO_SHORT, DkimResult.POLICY)
+    if bits > LONGEST_RSA_KEY or exponent > LARGEST_EXPONENT:
+        raise SignatureError(Reason.KEY_TOO_LARGE, DkimResult.POLICY)
+    if not signature_fits(signature, key, header):
+        raise SignatureError(Reason.SIGNATURE_MISMATCH, DkimResult.FAIL)
 
 
 def _remark(signature: Signature, header: Header) -> Reason | None:

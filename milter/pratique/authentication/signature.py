@@ -1,4 +1,4 @@
-"""A DKIM-Signature field and a key record as values (RFC 6376 §3.2, §3.5, §3.6.1).
+"""A DKIM-Signature field and a key record as values (RFC 6376 §3.2, §3.5, §3.6.1), and their likes in ARC (RFC 8617).
 
 Rules of this module: pure functions; strict grammar, bounded before anything is split; whatever breaks a
 rule raises SignatureError with its reason and the DKIM result it stands for.
@@ -92,14 +92,54 @@ def read_domain(field: HeaderField, limits: Limits) -> str | None:
 
 def parse_signature(field: HeaderField, limits: Limits) -> Signature:
     """RFC 6376 §6.1.1: validate the field. Raises SignatureError."""
-    syntax = SignatureError(Reason.SIGNATURE_SYNTAX)
-    if len(field.value) > limits.signature_size or _LONG_BLANKS.search(field.value):
+    tags = read_tags(field, limits)
+    if tags.get("v") != "1":
+        raise SignatureError(Reason.SIGNATURE_SYNTAX)
+    return _signature(field, tags, tags.get("i", "@" + tags.get("d", "")), limits)
+
+
+def parse_message_signature(field: HeaderField, limits: Limits) -> Signature:
+    """An ARC-Message-Signature: a DKIM-Signature without `v=`, whose `i=` is no identity (RFC 8617 §4.1.2)."""
+    tags = read_tags(field, limits)
+    signature = _signature(field, tags, "@" + tags.get("d", ""), limits)
+    if b"arc-seal" in signature.signed:
+        raise SignatureError(Reason.SIGNATURE_SYNTAX)
+    return signature
+
+
+def parse_seal(field: HeaderField, limits: Limits) -> Signature:
+    """An ARC-Seal, which signs ARC sets alone, always relaxed (RFC 8617 §4.1.3). Raises SignatureError."""
+    tags = read_tags(field, limits)
+    if "h" in tags:
+        raise SignatureError(Reason.SIGNATURE_SYNTAX)
+    kept = {name: value for name, value in tags.items() if name in ("a", "b", "d", "s", "t")}
+    return _signature(
+        field, kept | {"c": "relaxed/relaxed", "h": "from", "bh": "none"}, "@" + tags.get("d", ""), limits
+    )
+
+
+def is_bounded(field: HeaderField, limits: Limits) -> bool:
+    """Whether a field is small enough to be parsed, and to be canonicalised by dkimpy."""
+    return len(field.value) <= limits.signature_size and not _LONG_BLANKS.search(field.value)
+
+
+def read_tags(field: HeaderField, limits: Limits) -> dict[str, str]:
+    """The tags of a signature field. Raises SignatureError."""
+    if not is_bounded(field, limits):
         raise SignatureError(Reason.SIGNATURE_TOO_LARGE)
     try:
-        tags = parse_tags(field.value.decode("utf-8"))
+        return parse_tags(field.value.decode("utf-8"))
+    except ValueError:  # UnicodeDecodeError is one
+        raise SignatureError(Reason.SIGNATURE_SYNTAX) from None
+
+
+def _signature(field: HeaderField, tags: dict[str, str], identity: str, limits: Limits) -> Signature:
+    syntax = SignatureError(Reason.SIGNATURE_SYNTAX)
+    try:
+        algorithm = tags["a"]
         domain = to_a_labels(tags["d"])
         selector = to_a_labels(tags["s"])
-        if tags["v"] != "1" or not is_host_name(f"{selector}._domainkey.{domain}"):
+        if not is_host_name(f"{selector}._domainkey.{domain}"):
             raise syntax
         names = tags["h"].split(":")
         if len(names) > limits.signed_fields:
@@ -121,12 +161,12 @@ def parse_signature(field: HeaderField, limits: Limits) -> Signature:
         timestamp, expiration = _number(tags.get("t")), _number(tags.get("x"))
         if timestamp is not None and expiration is not None and expiration < timestamp:
             raise syntax
-        identity = _identity(tags.get("i", "@" + tags["d"]))
-    except (KeyError, ValueError, UnreadableError):  # UnicodeDecodeError, binascii.Error are ValueErrors
+        identity_domain = _identity(identity)
+    except (KeyError, ValueError, UnreadableError):  # binascii.Error is a ValueError
         raise syntax from None
     return Signature(
-        field, domain, selector, tags["a"], header_c, body_c, tuple(n.encode() for n in signed),
-        body_hash, identity, timestamp, expiration, "l" in tags,
+        field, domain, selector, algorithm, header_c, body_c, tuple(n.encode() for n in signed),
+        body_hash, identity_domain, timestamp, expiration, "l" in tags,
     )  # fmt: skip
 
 

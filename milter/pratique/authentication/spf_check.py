@@ -153,12 +153,14 @@ def _name(mechanism: str) -> str:
     return re.split("[:/]", mechanism.lstrip("+-?~"))[0].lower()
 
 
-def check(session: Session, entry: Entry, author: Address, lookup: Lookup, behind_relay: bool) -> SpfEvidence:
-    """The evidence of SPF: MAIL FROM, or HELO where the reverse-path is null (RFC 7208 §2.4), never else."""
-    if behind_relay:
-        return SpfEvidence(reason=Reason.BEHIND_RELAY)
+def check(
+    session: Session, entry: Entry, author: Address, lookup: Lookup, no_client: Reason = Reason.NO_CLIENT_ADDRESS
+) -> SpfEvidence:
+    """The evidence of SPF: MAIL FROM, or HELO where the reverse-path is null (RFC 7208 §2.4), never else.
+
+    `no_client` is the reason to give where the session has no client to judge."""
     if session.client is None:
-        return SpfEvidence(reason=Reason.NO_CLIENT_ADDRESS)
+        return SpfEvidence(reason=no_client)
     try:
         sender = parse_path(session.mail_from)
     except UnreadableError as problem:

@@ -18,6 +18,7 @@ from pratique import stored
 from pratique.examine import Examination
 from pratique.headers import HeaderCollector
 from pratique.model import (
+    ArcResult,
     ClaimKind,
     Decision,
     DkimEvidence,
@@ -77,7 +78,7 @@ def command(
             click.echo(f"pratique: {name}: cannot read a message: {text}", err=True)
             continue
         if as_json:
-            click.echo(json.dumps(as_object(name, decision, client), ensure_ascii=False))
+            click.echo(json.dumps(as_object(name, decision), ensure_ascii=False))
         else:
             click.echo("\n".join(in_words(name, decision, settings)))
     if failed:
@@ -109,9 +110,9 @@ def judge(source: BinaryIO, session: Session, settings: Settings, resolver: Reso
 # ---- for programs ----------------------------------------------------------------------------------
 
 
-def as_object(name: str, decision: Decision, client: IPAddress) -> dict[str, Any]:
+def as_object(name: str, decision: Decision) -> dict[str, Any]:
     """The object of `explain --json` (README, "explain --json")."""
-    claim, evidence = decision.claim, decision.evidence
+    claim, evidence, origin = decision.claim, decision.evidence, decision.origin
     return {
         "file": name,
         "verdict": decision.verdict,
@@ -124,13 +125,15 @@ def as_object(name: str, decision: Decision, client: IPAddress) -> dict[str, Any
             "address": str(claim.address) if claim.address else None,
             "reason": claim.reason,
         },
-        "client": str(client),
+        "client": str(origin.client) if origin.client else None,
+        "relay": str(origin.relay) if origin.relay else None,
         "network": evidence.network,
         "spf": _attributes(evidence.spf, "result domain identity aligned counts mechanism reason"),
         "dkim": [
             _attributes(signature, "result domain selector algorithm bits aligned counts reason")
             for signature in evidence.dkim
         ],
+        "arc": _attributes(evidence.arc, "result sealers counts reason"),
         "dns": evidence.dns,
         "edits": [_attributes(edit, "op name index value") for edit in decision.edits],
     }
@@ -145,7 +148,7 @@ def _attributes(value: Any, names: str) -> dict[str, Any]:
 
 def in_words(name: str, decision: Decision, settings: Settings) -> Iterator[str]:
     """What a message claims, what proves it, what is missing, and what is done: line by line."""
-    entry = settings.senders.entry(decision.sender)
+    entry, origin = settings.senders.entry(decision.sender), decision.origin
     proven = f", by {'+'.join(decision.by)}" if decision.by else ""
     yield safe(name)
     yield _line("verdict", f"{decision.verdict}{proven}{_because(decision.reason)}")
@@ -153,6 +156,11 @@ def in_words(name: str, decision: Decision, settings: Settings) -> Iterator[str]
         yield _line("claim", "not looked at: a client of ours, or judged by a trusted host already")
     else:
         yield _line("claim", _claim(decision, entry))
+    if origin.relay:
+        behind = (
+            f"the client behind it is {origin.client}" if origin.client else f"unknown client{_because(origin.reason)}"
+        )
+        yield _line("relay", f"{origin.relay}: {behind}")
     if decision.claim.needs_evidence and entry:
         yield from _evidence(decision.evidence, entry)
         if decision.verdict is not Verdict.VERIFIED:
@@ -197,6 +205,9 @@ def _evidence(evidence: Evidence, entry: Entry) -> Iterator[str]:
     yield _line("spf", _spf(evidence.spf))
     if entry.networks:
         yield _line("network", "the client is in the entry's networks" if evidence.network else "no: another client")
+    if evidence.arc.result is not ArcResult.NONE:
+        sealed = f" sealed by {', '.join(evidence.arc.sealers)}" if evidence.arc.sealers else ""
+        yield _line("arc", f"{evidence.arc.result}{sealed}: {_counts(evidence.arc.counts, evidence.arc.reason)}")
     if evidence.dns != "ok":
         yield _line("dns", evidence.dns)
 

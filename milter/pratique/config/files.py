@@ -9,7 +9,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from pratique.model import (
     DEFAULT_ACTIONS,
@@ -20,6 +29,7 @@ from pratique.model import (
     Entry,
     Limits,
     Mode,
+    Relay,
     Require,
     Settings,
     TrustedHosts,
@@ -50,6 +60,7 @@ from .values import (
     StaleFor,
     SubjectTag,
     Text,
+    network,
 )
 
 # Keys of a later version: a file that has them is good, and is told that they do nothing here.
@@ -186,6 +197,35 @@ class TrustedHostsFile(_Model):
     hosts: tuple[Host, ...] = _key("Their names", "The host= of the fields that they write.", ["mx2.example.org"])
 
 
+class RelayFile(_Model):
+    """Hosts in front of us; a network alone may stand for them."""
+
+    networks: tuple[Network, ...] = _key(
+        "Their addresses", "Networks of these hosts.", ["198.51.100.0/28"], min_length=1
+    )
+    received_by: tuple[Host, ...] = _key(
+        "Their names",
+        "The host names behind `by` in the Received fields that they write: only then are these read.",
+        ["gw.provider.example"],
+        default=(),
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _network_alone(cls, value: Any, handler: ModelWrapValidatorHandler[RelayFile]) -> RelayFile:
+        if isinstance(value, dict):
+            return handler(value)
+        network(value)
+        return handler({"networks": [value]})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "$comment": "network"}, handler(schema)]}
+
+    def relay(self) -> Relay:
+        return Relay(self.networks, frozenset(self.received_by))
+
+
 class DnsFile(_Model):
     """How DNS is asked."""
 
@@ -301,10 +341,17 @@ class ServiceFile(_Model):
     local_networks: tuple[Network, ...] = _key(
         "Clients of our own", "Their mail is not judged.", ["127.0.0.0/8", "::1"], default=LOOPBACK
     )
-    relays: tuple[Network, ...] = _key(
+    relays: tuple[RelayFile, ...] = _key(
         "Gateways in front of us",
-        "For mail from them SPF and the networks of entries are not evaluated: only DKIM can verify it.",
+        "Networks, or networks with the names of the hosts. For mail from a network alone SPF and the networks of "
+        "entries are not evaluated; with `received_by` the client is read from the Received fields they wrote.",
         ["198.51.100.0/28"],
+        default=(),
+    )
+    arc_sealers: tuple[Domain, ...] = _key(
+        "Forwarders whose ARC seals count",
+        "The exact d= of forwarders and lists that are trusted to tell what SPF and DKIM said when mail came to them.",
+        ["lists.example.org"],
         default=(),
     )
     trusted_hosts: TrustedHostsFile | None = _key(
@@ -345,7 +392,8 @@ class ServiceFile(_Model):
             subject_tag=self.subject_tag,
             strip_authentication_results=self.strip_authentication_results,
             local_networks=self.local_networks,
-            relays=self.relays,
+            relays=tuple(relay.relay() for relay in self.relays),
+            arc_sealers=frozenset(self.arc_sealers),
             trusted_hosts=TrustedHosts(hosts.networks, frozenset(hosts.hosts)) if hosts else TrustedHosts(),
             local_domains=frozenset(self.local_domains),
             defer_for=self.defer_for,
