@@ -33,11 +33,12 @@ MAY_IMPORT = {
     "config": MODEL | {"mailbox", "config"},
     "resolver": MODEL,
     "record": MODEL,
+    "expiry": MODEL,
     "stored": MODEL,
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
-    "service": MODEL | {"filter", "config", "resolver", "__init__"},
+    "service": MODEL | {"filter", "config", "expiry", "resolver", "__init__"},
 }
-PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "policy", "headers", "record")
+PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "policy", "headers", "record", "expiry")
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
 
 

@@ -12,11 +12,13 @@ import logging
 import os
 import socket
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import Milter
 
 from . import __version__
+from .expiry import expiry_warnings
 from .filter import Filter
 from .model import Settings
 from .resolver import DnsConfigError, NetworkResolver
@@ -47,6 +49,8 @@ def run(settings: Settings) -> None:
         "pratique %s: listening on %s, %d trusted senders, mode %s",
         *(__version__, settings.socket, len(settings.senders.entries), settings.mode.value),
     )
+    for warning in expiry_warnings(settings, datetime.now(UTC).date()):
+        log.warning("pratique: %s", warning)
     try:
         Milter.runmilter("pratique", settings.socket, _TIMEOUT)
     except Milter.error:
