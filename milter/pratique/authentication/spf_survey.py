@@ -125,11 +125,12 @@ class _Walk:
     def result(
         self, domain: str, result: SpfResult, problem: str = "", probes: tuple[tuple[IPAddress, SpfEvidence], ...] = ()
     ) -> SpfSurvey:
+        four, six = (tuple(query.voids) for query in self._families)
         return SpfSurvey(
-            domain, result, problem, tuple(self.records), tuple(self.lookups),
-            tuple(max((query.voids for query in self._families), key=lambda voids: len(voids))), tuple(_merged(n for _, n in self.networks)),
-            tuple(sorted(self.networks, key=lambda pair: pair[1].prefixlen)), tuple(self.dynamic),
-            self.ending, tuple(self.open_records), probes,
+            domain, result, problem, tuple(self.records), tuple(self.lookups), six if len(six) > len(four) else four,
+            tuple(_merged(network for _, network in self.networks)),
+            tuple(sorted(self.networks, key=lambda pair: pair[1].prefixlen)),
+            tuple(self.dynamic), self.ending, tuple(self.open_records), probes,
         )  # fmt: skip
 
     def record(self, domain: str, by: str = "", depth: int = 0, *, passes: bool = True, outermost: bool = True) -> bool:

@@ -1,4 +1,4 @@
-"""The commands: `run`, `check`, `explain`. For people, and with --json for programs.
+"""The commands: `run`, `check`, `explain`, `doctor`, `catalogue`. For people, and with --json for programs.
 
 Rules of this module: it speaks to people and decides nothing. Exit statuses are those of sysexits.h. Text from
 a message is escaped before it reaches a terminal.
@@ -15,7 +15,7 @@ import click
 
 from pratique import __version__, service
 
-from . import check, explain
+from . import check, doctor, explain
 from .common import EX_CANTCREAT, EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings
 
 
@@ -60,4 +60,5 @@ def run(config: Path) -> None:
 
 
 commands.add_command(check.command)
+commands.add_command(doctor.command)
 commands.add_command(explain.command)
