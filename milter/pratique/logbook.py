@@ -18,9 +18,6 @@ from .model import Verdict
 LONGEST_LINE = 65536  # characters; a longer one is not ours
 _MOST_KEPT = 200_000  # message ids remembered for an entry
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    m: n
-    for n, m in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], start=1)
-}
 _PREFIX = re.compile(
     r"""(?:(?:(?P<iso>\d{4}-\d\d-\d\d)T[0-9:.,]+(?:Z|[+-]\d\d:?\d\d)?
           |(?P<month>[A-Z][a-z]{2})[ ]+(?P<day>\d{1,2})[ ][0-9:]{8})

@@ -14,12 +14,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from pratique.advice import Advice, Facts, Finding, Level, advise
+from pratique.advice import Advice, Facts, Level, advise
 from pratique.authentication import published, spf_survey
 from pratique.logbook import LONGEST_LINE, Seen, read
 from pratique.model import Alignment, DkimEvidence, Entry, Settings
 from pratique.reasons import Reason
-from pratique.resolver import Lookups
+from pratique.resolver import Lookups, Resolver
 
 from .common import (
     EX_DATAERR,
@@ -34,7 +34,7 @@ from .common import (
 )
 
 STATUS = {Level.OK: 0, Level.WARNING: 1, Level.BROKEN: 2, Level.UNANSWERED: EX_TEMPFAIL}
-_PATIENCE = 4  # a survey asks more than the service does for a message: so many times `dns: timeout`
+_PATIENCE = 4  # a survey of SPF asks more than the service does for a message: so many times `dns: timeout`
 _SOON = 1.0  # seconds until a progress bar is worth its while
 _RECORDS_SHOWN = 12
 
@@ -46,10 +46,15 @@ _RECORDS_SHOWN = 12
 @click.option("--json", "as_json", is_flag=True, help="one JSON object")
 @click.argument("senders", nargs=-1, metavar="[ID]…")
 def command(config: Path, logs: tuple[str, ...], zone: Path | None, as_json: bool, senders: tuple[str, ...]) -> None:
-    """What DNS, and the log, say of each trusted sender (or of those named), and what to change.
+    """What DNS says of each trusted sender, and what to change.
 
-    Exit status: 0 all is well, 1 something to look at, 2 mail of an entry cannot be verified today, 75 DNS did not
-    answer.
+    Of those named by ID, else of all. With --log also what its mail really looked like.
+
+    \b
+    Exit status: 0  all is well
+                 1  something to look at
+                 2  mail of an entry cannot be verified today
+                 75 DNS did not answer
     """
     settings = load_settings(config)
     today = datetime.now(UTC).date()
@@ -59,7 +64,7 @@ def command(config: Path, logs: tuple[str, ...], zone: Path | None, as_json: boo
     advices = []
     with _progress(len(entries)) as tick:
         for entry in entries:
-            facts = examine(entry, Lookups(resolver, _PATIENCE * settings.dns.timeout), seen)
+            facts = examine(entry, resolver, settings.dns.timeout, seen)
             advices.append((facts, advise(facts, today)))
             tick()
     if as_json:
@@ -114,7 +119,7 @@ def _progress(steps: int) -> Iterator[Any]:
 # ---- gathering ---------------------------------------------------------------------------------------
 
 
-def examine(entry: Entry, lookup: Lookups, logged: dict[str, Seen] | None) -> Facts:
+def examine(entry: Entry, resolver: Resolver, timeout: float, logged: dict[str, Seen] | None) -> Facts:
     """All facts of an entry. The log says which MAIL FROM domains and selectors its mail really has."""
     seen = None if logged is None else logged.get(entry.id, Seen())
     own = _own_domains(entry)
@@ -122,9 +127,9 @@ def examine(entry: Entry, lookup: Lookups, logged: dict[str, Seen] | None) -> Fa
     keys = list(seen.keys) if seen else []
     return Facts(
         entry,
-        tuple(spf_survey.survey(domain, entry, lookup) for domain in senders or own),
-        tuple(_keys(entry, own, keys, lookup)),
-        tuple(dict.fromkeys(published.dmarc(domain, lookup) for domain in _author_domains(entry))),
+        tuple(spf_survey.survey(domain, entry, Lookups(resolver, _PATIENCE * timeout)) for domain in senders or own),
+        tuple(_keys(entry, own, keys, Lookups(resolver, timeout))),
+        tuple(dict.fromkeys(published.dmarc(domain, Lookups(resolver, timeout)) for domain in _author_domains(entry))),
         seen,
     )
 

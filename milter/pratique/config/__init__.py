@@ -8,7 +8,7 @@ all problems of a file are told at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pratique.model import Entry, Require, Settings, TrustedList, is_within
@@ -71,18 +71,22 @@ def check_overlap(entries: list[Entry], file: str) -> None:
         raise ConfigError(problems)
 
 
-def load(path: Path) -> Settings:
-    """Both files. Raises ConfigError; nothing else."""
+def load(path: Path, instead: Mapping[Path, str] | None = None) -> Settings:
+    """Both files. Raises ConfigError; nothing else. `instead` holds texts that a file is to have: would they do?"""
+    instead = instead or {}
     service, warnings = parse_service(_read(path), str(path))
     senders = path.parent / service.senders
-    files = sorted(senders.glob("*.yaml")) if senders.is_dir() else [senders]
+    files = [senders]
+    if senders.is_dir():
+        files = sorted({*senders.glob("*.yaml"), *(file for file in instead if file.parent == senders)})
     if not files:
         raise ConfigError(f"{senders}: there is no .yaml file in this folder")
     problems: list[Problem] = []
     entries: list[Entry] = []
     for file in files:
         try:
-            entries += parse_senders(_read(file), str(file), frozenset(service.local_domains))
+            text = instead[file] if file in instead else _read(file)
+            entries += parse_senders(text, str(file), frozenset(service.local_domains))
         except ConfigError as wrong:
             if not wrong.problems:
                 raise
