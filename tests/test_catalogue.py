@@ -302,7 +302,7 @@ HAND_MADE = {
         '           addresses:\n           -   "x@a.example"   # first\n'
         "           -   y@a.example\n             # the last of them\n     # c: later\n\n\n# end\n"
     ),
-    "flow inside": "senders:\n  a: {domain: a.example, addresses: [x@a.example,\n      y@a.example]}   # two lines\n# e",
+    "flow inside": "senders:\n  a: {domain: a.example, addresses: [x@a.example,\n      y@a.example]}   # two\n# e",
     "braces": "senders: {\n  a: {domain: a.example, addresses: [x@a.example]},\n  # last\n}\n",
     "braces, no comma": "senders:\n  {\n  a: {domain: a.example, addresses: [x@a.example]}  # , \n  }\n",
     "text block": ONE + "    note: |\n      one\n\n      two\n\n\n",

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import ROOT
 from pratique import logbook, record
 from pratique.advice import Facts, Level, advise
 from pratique.authentication import published, spf_survey
 from pratique.claims import find_claim
+from pratique.cli.doctor import examine, in_words
 from pratique.expiry import expiring, expiry_warnings
 from pratique.logbook import Seen
 from pratique.model import (
@@ -42,7 +44,7 @@ from pratique.model import (
 from pratique.resolver import Lookups, ZoneResolver
 
 from harness.dns_server import DnsServer
-from harness.service import PROGRAM
+from harness.service import PROGRAM, Service
 from harness.signing import key_record
 
 TODAY = datetime.now(UTC).date()
@@ -83,6 +85,8 @@ ZONE = "".join(
         txt("loop2.example", "v=spf1 include:loop.example -all"),
         txt("nobody.example", "v=spf1 -all"),
         txt("everybody.example", "v=spf1 +all"),
+        txt("halves.example", "v=spf1 ip4:0.0.0.0/1 ip4:128.0.0.0/1 -all"),
+        txt("exists.example", "v=spf1 ip4:192.168.7.1 exists:mx.healthy.example -all"),
         txt("testmode._domainkey.keys.example", key_record("rsa2048", t="y")),
         txt("revoked._domainkey.keys.example", key_record("rsa2048", p="")),
         txt("short._domainkey.keys.example", key_record("rsa512")),
@@ -169,6 +173,11 @@ def test_healthy(doctor: Doctor) -> None:
             {},
             "`+all` in the record of open.example lets everybody send (a pass by it does not count here)",
         ),
+        (
+            "exists.example",
+            {},
+            "an unrelated address would pass, though it would not count here: 192.0.2.1 by `exists:",
+        ),
         ("weak.example", {"selectors": "[s1]"}, "s1 of weak.example: rsa, 1024 bits: weak, though it counts"),
         ("weak.example", {"selectors": "[s1, s9]"}, "s9 of weak.example: key-missing"),
         (
@@ -212,6 +221,7 @@ def test_what_does_not_matter_is_no_warning(doctor: Doctor) -> None:
         ("typo.example", {}, "Unknown mechanism found: ipv4:192.168.7.1"),
         ("loop.example", {}, "Too many DNS lookups"),
         ("nobody.example", {}, "the record lets nobody send in a way that counts"),
+        ("halves.example", {}, "the record lets nobody send in a way that counts"),
         ("everybody.example", {}, "the record lets nobody send in a way that counts"),
         ("keys.example", {"require": "dkim", "selectors": "[gone]"}, "gone of keys.example: key-missing"),
         ("keys.example", {"require": "dkim", "selectors": "[testmode]"}, "testmode of keys.example: key-test-mode"),
@@ -414,7 +424,7 @@ def test_forgeries_in_the_log_tell_nothing_of_the_platform(doctor: Doctor) -> No
 def test_mail_from_domains_come_from_the_log(doctor: Doctor) -> None:
     log = month(40, **(UNSIGNED | {"spf_domain": "hosts.healthy.example"}))
     _, entry = doctor.entry("healthy.example", log=log)
-    assert [survey["domain"] for survey in entry["spf"]] == ["hosts.healthy.example"]
+    assert [survey["domain"] for survey in entry["spf"]] == ["hosts.healthy.example", "healthy.example"]
 
 
 def test_only_forgeries_and_missed_requirements_are_warnings(doctor: Doctor) -> None:
@@ -586,6 +596,36 @@ def test_the_service_imports_nothing_of_it() -> None:
     program = f"import sys, pratique.cli; print([m for m in {people} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_the_service_says_it_at_start(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/socket"
+    config = tmp_path / "pratique.yaml"
+    config.write_text(f"socket: {address}\n")
+    end = TODAY + timedelta(days=5)
+    (tmp_path / "trusted-senders.yaml").write_text(
+        f"senders:\n  x:\n    domain: x.example\n    addresses: [a@x.example]\n    owner: J. Doe\n    expires: {end}\n"
+    )
+    with Service(config, address) as service:
+        assert f"trusted sender x (owner: J. Doe) expires on {end}, in " in service.log()
+
+
+def test_the_readme_shows_what_is_printed() -> None:
+    """The example of the page for the IT team, for that day."""
+    today = date(2026, 11, 22)
+    zone = txt("ris.hr", "v=spf1 ip4:192.168.7.0/28 include:hosts.ris.hr -all")
+    zone += txt("hosts.ris.hr", "v=spf1 a:mx.ris.hr -all") + "mx.ris.hr A 192.168.8.1\n"
+    zone += txt("s1._domainkey.ris.hr", key_record("rsa2048")) + txt("_dmarc.ris.hr", "v=DMARC1; p=reject")
+    proven = {"by": "dkim+spf", "spf_domain": "ris.hr", "dkim": "pass", "dkim_domain": "ris.hr", "dkim_selector": "s1"}
+    log = [
+        line(n, today - timedelta(days=31 - n % 31), **(proven | {"by": "dkim"} if n < 2 else proven))
+        for n in range(132)
+    ]
+    seen = logbook.read((row.replace("sender=healthy-example", "sender=ensolva") for row in log), today)
+    entry = Entry("ensolva", "ENSOLVA eProcurement", "ris.hr", (("ensolva", "ris.hr"),), selectors=("s1",))
+    facts = examine(entry, ZoneResolver(zone), 5, seen)
+    printed = in_words(facts, advise(facts, today))
+    assert "\n".join(f"    {row}" for row in printed) + "\n" in (ROOT / "README.md").read_text()
 
 
 def test_levels_are_in_order() -> None:

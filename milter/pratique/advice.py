@@ -200,9 +200,10 @@ def _careless(survey: SpfSurvey) -> Iterator[str]:
     domain = survey.domain
     for record in dict.fromkeys(survey.open_records):
         yield f"{domain}: `+all` in the record of {record} lets everybody send (a pass by it does not count here)"
-    passing = [f"{client} by `{found.mechanism}`" for client, found in survey.strangers if found.counts]
-    if passing:
-        yield f"{domain}: an unrelated address would pass, and count: {', '.join(passing)}"
+    for counts, how in ((True, "would pass, and count"), (False, "would pass, though it would not count here")):
+        passing = [f"{client} by `{found.mechanism}`" for client, found in survey.strangers if found.counts is counts]
+        if passing:
+            yield f"{domain}: an unrelated address {how}: {', '.join(passing)}"
     shared = {record.domain: SHARED_SENDERS.get(record.domain) for record in survey.records if record.passes}
     for name, provider in shared.items():
         if provider:

@@ -63,7 +63,11 @@ class SpfSurvey:
     @property
     def lets_someone_pass(self) -> bool:
         """Whether some host could pass in a way that counts."""
-        return self.result is SpfResult.PASS and bool(self.networks or self.dynamic)
+        counting = any(
+            network.prefixlen >= (spf_check.WIDEST_IPV4 if network.version == 4 else spf_check.WIDEST_IPV6)
+            for _, network in self.widest
+        )
+        return self.result is SpfResult.PASS and (counting or bool(self.dynamic))
 
     @property
     def strangers(self) -> list[tuple[IPAddress, SpfEvidence]]:

@@ -120,14 +120,18 @@ def _progress(steps: int) -> Iterator[Any]:
 
 
 def examine(entry: Entry, resolver: Resolver, timeout: float, logged: dict[str, Seen] | None) -> Facts:
-    """All facts of an entry. The log says which MAIL FROM domains and selectors its mail really has."""
+    """All facts of an entry. The log says which MAIL FROM domains and selectors its mail really has; a forger is
+    free to use any other domain that counts."""
     seen = None if logged is None else logged.get(entry.id, Seen())
     own = _own_domains(entry)
     senders = sorted(d for d in (seen.senders if seen else ()) if d and any(entry.counts_domain(d, o) for o in own))
     keys = list(seen.keys) if seen else []
     return Facts(
         entry,
-        tuple(spf_survey.survey(domain, entry, Lookups(resolver, _PATIENCE * timeout)) for domain in senders or own),
+        tuple(
+            spf_survey.survey(domain, entry, Lookups(resolver, _PATIENCE * timeout))
+            for domain in dict.fromkeys([*senders, *own])
+        ),
         tuple(_keys(entry, own, keys, Lookups(resolver, timeout))),
         tuple(dict.fromkeys(published.dmarc(domain, Lookups(resolver, timeout)) for domain in _author_domains(entry))),
         seen,
