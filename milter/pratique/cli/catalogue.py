@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from pratique.config import ConfigError, load, parse_service
-from pratique.config.catalogue import Platform, load_catalogue
+from pratique.config.catalogue import Platform, parse_catalogue
 from pratique.config.document import Document
 from pratique.config.insertion import InsertionError, entry_lines, with_entry
 from pratique.model import Address, Entry, ascii_lower
@@ -64,8 +64,9 @@ id_argument = click.argument("platform", metavar="ID")
 
 def _read(catalogue: Path | None, config: Path) -> dict[str, Platform]:
     beside = config.parent / "catalogue.yaml"
+    file = catalogue or (_CHECKOUT if not beside.exists() and _CHECKOUT.exists() else beside)
     try:
-        return load_catalogue(catalogue or (_CHECKOUT if not beside.exists() and _CHECKOUT.exists() else beside))
+        return parse_catalogue(_text(file), str(file))
     except ConfigError as problem:
         raise _config_error(problem) from None
 
@@ -197,16 +198,20 @@ def add(config: Path, catalogue: Path | None, yes: bool, platform: str) -> None:
         file, text = _with(platform, found, config)
         settings = load(config, {file: text})
     except ConfigError as problem:
-        raise CommandError(f"{_config_error(problem)}\npratique: nothing was changed", EX_CONFIG) from None
+        raise _unchanged(str(_config_error(problem))) from None
     entry = settings.senders.entry(platform)
     if entry is None or set(entry.addresses) != {tuple(a.rsplit("@", 1)) for a in found.trusted}:
-        raise CommandError(f"{file}: read again, the entry is another one: nothing was changed", EX_CONFIG)
+        raise _unchanged(f"{file}: read again, the entry is another one")
     _replace(file, text)
     click.echo(f"{file}: added {platform}\n{platform} {_meaning(found)}\nTo take it into use: pratique reload")
 
 
+def _unchanged(text: str, status: int = EX_CONFIG) -> CommandError:
+    return CommandError(f"{text}\npratique: nothing was changed", status)
+
+
 def _with(name: str, platform: Platform, config: Path) -> tuple[Path, str]:
-    """The file to write, and its text with the entry. Raises ConfigError."""
+    """The file to write, and its text with the entry. Raises ConfigError, CommandError."""
     service, _ = parse_service(_text(config), str(config))
     senders = config.parent / service.senders
     files = sorted(senders.glob("*.yaml")) if senders.is_dir() else [senders]
@@ -215,22 +220,22 @@ def _with(name: str, platform: Platform, config: Path) -> tuple[Path, str]:
     if senders.is_dir():
         file = senders / f"{name}.yaml"
         if file.exists():
-            raise ConfigError(f"{file}: the file is there already")
+            raise _unchanged(f"{file}: the file is there already")
         return file, "\n".join(["senders:", *entry_lines(name, platform.entry())]) + "\n"
     try:
-        return senders, with_entry(_text(senders), str(senders), name, platform.entry())
+        return senders, with_entry(_text(senders), name, platform.entry())
     except InsertionError as problem:
         entry = "\n".join(entry_lines(name, platform.entry()))
-        raise ConfigError(f"{senders}: {problem}. Add it by hand:\n{entry}") from None
+        raise _unchanged(f"{senders}: {problem}. Add it by hand:\n{entry}") from None
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8")
     except OSError as problem:
-        raise ConfigError(f"{file}: {problem.strerror}") from None
+        raise _unchanged(f"{file}: {problem.strerror}") from None
     except UnicodeDecodeError as problem:
-        raise ConfigError(f"{file}: not UTF-8, at octet {problem.start + 1}: save the file as UTF-8") from None
+        raise _unchanged(f"{file}: not UTF-8, at octet {problem.start + 1}: save the file as UTF-8") from None
 
 
 def _refuse_double(name: str, platform: Platform, document: Document) -> None:
@@ -275,7 +280,7 @@ def _replace(file: Path, text: str) -> None:
     except OSError as problem:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise CommandError(f"{file}: {problem.strerror}: nothing was changed", EX_CANTCREAT) from None
+        raise _unchanged(f"{file}: {problem.strerror}", EX_CANTCREAT) from None
 
 
 def _sync(folder: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
@@ -80,13 +79,3 @@ def _wrong(name: str, platform: Platform, document: Document) -> Iterator[Proble
         if not is_within(domain, platform.domain):
             text = f"found {domain}: expected {platform.domain} or a domain below it"
             yield document.at((*here, "domains", number), text)
-
-
-def load_catalogue(path: Path) -> dict[str, Platform]:
-    """Raises ConfigError; nothing else."""
-    try:
-        return parse_catalogue(path.read_bytes().decode("utf-8"), str(path))
-    except OSError as problem:
-        raise ConfigError(f"{path}: {problem.strerror}") from None
-    except UnicodeDecodeError as problem:
-        raise ConfigError(f"{path}: not UTF-8, at octet {problem.start + 1}: save the file as UTF-8") from None

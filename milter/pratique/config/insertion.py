@@ -16,8 +16,6 @@ from typing import Any
 import yaml
 from ruamel.yaml import YAML
 
-from .document import ConfigError, Document
-
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
@@ -25,25 +23,37 @@ class InsertionError(Exception):
     """The entry cannot be put in without changing a line; the text says why, and what to do."""
 
 
-def with_entry(text: str, file: str, sender: str, values: dict[str, Any]) -> str:
-    """The list's text with one more entry. Raises InsertionError, and ConfigError where the text is no list."""
-    before = Document(text, file).value
-    root = yaml.compose(text, yaml.SafeLoader)
-    key, node = _senders(root)
-    if key is None or node is None or not isinstance(before, dict):
+def with_entry(text: str, sender: str, values: dict[str, Any]) -> str:
+    """The list's text with one more entry. Whether the whole is then a good list is not looked at here.
+
+    Raises InsertionError.
+    """
+    before = _value(text)
+    key, node = _senders(yaml.compose(text, yaml.SafeLoader)) if isinstance(before, dict) else (None, None)
+    if key is None or node is None:
         raise InsertionError("there is no `senders:` in it to put the entry under")
     listed = before["senders"] or {}
-    if sender in listed:
-        raise InsertionError(f"there is an entry {sender} already")
+    if not isinstance(listed, dict) or sender in listed:
+        raise InsertionError(
+            f"there is an entry {sender} already" if sender in listed else "`senders:` holds no entries"
+        )
     after = before | {"senders": listed | {sender: values}}
     for candidate in _candidates(text, key, node, sender, values):
         try:
-            found = Document(candidate, file).value
-        except ConfigError:
+            found = _value(candidate)
+        except InsertionError:
             continue
         if found == after and [s for s in found["senders"] if s != sender] == list(listed):
             return candidate
     raise InsertionError("its entries are written so that another one can only be added by changing a line")
+
+
+def _value(text: str) -> Any:
+    """What a text means. Raises InsertionError where it means nothing."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as problem:
+        raise InsertionError("it is no YAML: " + " ".join(str(problem).split())) from None
 
 
 def _senders(root: yaml.Node | None) -> tuple[yaml.Node | None, yaml.Node | None]:
