@@ -294,6 +294,16 @@ def test_a_folder_gets_a_file(tmp_path: Path) -> None:
     place.refuses(78, "a.yaml", "visma-opic")
 
 
+def test_a_full_disk_leaves_the_list_as_it_was(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    command = f'ulimit -f 1; "{PROGRAM}" catalogue add ensolva --config "{place.service}" --catalogue "{SHIPPED}"'
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    assert (result.returncode, result.stdout) == (73, "")
+    assert result.stderr == f"pratique: {place.list}: File too large; nothing was changed\n"
+    assert place.list.read_text() == LIST
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pratique.yaml", "trusted-senders.yaml"]
+
+
 # ---- only lines are added ----------------------------------------------------------------------------
 
 ONE = "senders:\n  a:\n    domain: a.example\n    addresses: [x@a.example]\n"

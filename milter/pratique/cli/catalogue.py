@@ -197,17 +197,14 @@ def add(config: Path, catalogue: Path | None, yes: bool, platform: str) -> None:
     try:
         file, text = _with(platform, found, config)
         settings = load(config, {file: text})
-    except ConfigError as problem:
-        raise _unchanged(str(_config_error(problem))) from None
+    except (ConfigError, CommandError) as problem:
+        told = _config_error(problem) if isinstance(problem, ConfigError) else problem
+        raise CommandError(f"{told}\npratique: nothing was changed", EX_CONFIG) from None
     entry = settings.senders.entry(platform)
     if entry is None or set(entry.addresses) != {tuple(a.rsplit("@", 1)) for a in found.trusted}:
-        raise _unchanged(f"{file}: read again, the entry is another one")
+        raise CommandError(f"{file}: read again, the entry is another one; nothing was changed", EX_CONFIG)
     _replace(file, text)
     click.echo(f"{file}: added {platform}\n{platform} {_meaning(found)}\nTo take it into use: pratique reload")
-
-
-def _unchanged(text: str, status: int = EX_CONFIG) -> CommandError:
-    return CommandError(f"{text}\npratique: nothing was changed", status)
 
 
 def _with(name: str, platform: Platform, config: Path) -> tuple[Path, str]:
@@ -220,22 +217,24 @@ def _with(name: str, platform: Platform, config: Path) -> tuple[Path, str]:
     if senders.is_dir():
         file = senders / f"{name}.yaml"
         if file.exists():
-            raise _unchanged(f"{file}: the file is there already")
+            raise CommandError(f"{file}: the file is there already", EX_CONFIG)
         return file, "\n".join(["senders:", *entry_lines(name, platform.entry())]) + "\n"
     try:
         return senders, with_entry(_text(senders), name, platform.entry())
     except InsertionError as problem:
         entry = "\n".join(entry_lines(name, platform.entry()))
-        raise _unchanged(f"{senders}: {problem}. Add it by hand:\n{entry}") from None
+        raise CommandError(f"{senders}: {problem}. Add it by hand:\n{entry}", EX_CONFIG) from None
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8")
     except OSError as problem:
-        raise _unchanged(f"{file}: {problem.strerror}") from None
+        raise CommandError(f"{file}: {problem.strerror}", EX_CONFIG) from None
     except UnicodeDecodeError as problem:
-        raise _unchanged(f"{file}: not UTF-8, at octet {problem.start + 1}: save the file as UTF-8") from None
+        raise CommandError(
+            f"{file}: not UTF-8, at octet {problem.start + 1}: save the file as UTF-8", EX_CONFIG
+        ) from None
 
 
 def _refuse_double(name: str, platform: Platform, document: Document) -> None:
@@ -280,7 +279,7 @@ def _replace(file: Path, text: str) -> None:
     except OSError as problem:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise _unchanged(f"{file}: {problem.strerror}", EX_CANTCREAT) from None
+        raise CommandError(f"{file}: {problem.strerror}; nothing was changed", EX_CANTCREAT) from None
 
 
 def _sync(folder: Path) -> None:

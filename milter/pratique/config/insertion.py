@@ -33,10 +33,10 @@ def with_entry(text: str, sender: str, values: dict[str, Any]) -> str:
     if key is None or node is None:
         raise InsertionError("there is no `senders:` in it to put the entry under")
     listed = before["senders"] or {}
-    if not isinstance(listed, dict) or sender in listed:
-        raise InsertionError(
-            f"there is an entry {sender} already" if sender in listed else "`senders:` holds no entries"
-        )
+    if not isinstance(listed, dict):
+        raise InsertionError("what stands under `senders:` is no list of entries")
+    if sender in listed:
+        raise InsertionError(f"there is an entry {sender} already")
     after = before | {"senders": listed | {sender: values}}
     for candidate in _candidates(text, key, node, sender, values):
         try:
