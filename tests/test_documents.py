@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 from conftest import ROOT
-from pratique import config
+from pratique import cli, config
 from pratique.model import TrustedList
 from pratique.reasons import Reason
 
+from harness.ports import unpacked
 from harness.readme import reason_table
 
 README = (ROOT / "README.md").read_text()
+MANUAL = ROOT / "docs" / "pratique.1"
 PACKAGE = ROOT / "milter" / "pratique"
 
 MODEL = {"model", "reasons"}
@@ -36,13 +41,16 @@ MAY_IMPORT = {
     "resolver": MODEL | {"resolver"},
     "record": MODEL,
     "trust": MODEL | {"policy"},
+    "expiry": MODEL,
+    "logbook": MODEL,
+    "advice": MODEL | {"authentication", "expiry", "logbook", "policy"},
     "stored": MODEL,
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
-    "service": MODEL | {"filter", "config", "resolver", "__init__"},
+    "service": MODEL | {"filter", "config", "expiry", "resolver", "__init__"},
 }
 PURE = (
     *("model", "reasons", "mailbox", "claims", "lookalike", "shortlist", "policy", "headers", "received", "record"),
-    "trust",
+    *("trust", "expiry", "logbook", "advice"),
 )
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
 
@@ -110,6 +118,41 @@ def imports(path: Path) -> set[str]:
             here = module == "pratique"
             found |= {f"{module}.{alias.name}" for alias in node.names} if here else {module}
     return found
+
+
+def test_the_page_for_the_it_team_needs_no_expert() -> None:
+    page = re.search(r"^## For the IT team\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    assert page is not None
+    assert "milter" not in page[0].lower()
+    for command in ("catalogue add", "check", "check --against", "doctor", "reload"):
+        assert f"pratique {command}" in page[1]
+
+
+def test_the_manual_page_is_well_formed() -> None:
+    mandoc = unpacked("mandoc", "usr/bin/mandoc")
+    result = subprocess.run(
+        [mandoc, "-T", "lint", "-W", "warning", MANUAL], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
+
+
+def test_the_manual_page_has_every_command_and_option() -> None:
+    text = MANUAL.read_text()
+    for words, command in every_command((), cli.commands):
+        assert f".Cm {' '.join(words)}\n" in text, words
+        for option in (o for p in command.params if isinstance(p, click.Option) for o in p.opts):
+            assert re.search(rf"^\.It Fl {option[1:]}\b", text, re.MULTILINE), (words, option)
+
+
+def every_command(words: tuple[str, ...], group: click.Group) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """The commands of the program by their words; list and search share a line of the synopsis."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from every_command((*words, name), command)
+        elif name not in ("list", "search"):
+            yield (*words, name), command
 
 
 @pytest.mark.parametrize("name", MAY_IMPORT)

@@ -19,7 +19,8 @@ from pratique.resolver import Lookups
 SETTINGS = Settings(TrustedList((Entry("x", "X", "x.example", (("a", "x.example"),)),)), authserv_id="mx.example.org")
 KEYS = {
     *("verdict", "mode", "action", "sender", "by", "from", "reason", "imitates", "spf", "spf.domain", "dkim"),
-    *("dkim.domain", "dns", "client", "helo", "mail-from", "to", "rcpts", "stripped", "message-id", "ms"),
+    *("dkim.domain", "dkim.selector", "dns"),
+    *("client", "helo", "mail-from", "to", "rcpts", "stripped", "message-id", "ms"),
 }
 HOSTILE = st.text(max_size=60) | st.text(alphabet='a=" \r\n\t\\\x00;@<>.é\u2028', max_size=60)
 

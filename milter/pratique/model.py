@@ -257,7 +257,10 @@ class Entry:
     networks: tuple[IPNetwork, ...] = ()
     signers: frozenset[str] = frozenset()
     evidence_domains: frozenset[str] = frozenset()
+    selectors: tuple[str, ...] = ()
     expires: date | None = None
+    owner: str | None = None
+    note: str | None = None
     actions: Mapping[Verdict, Action] = field(default_factory=dict)
 
     def lists(self, address: Address) -> bool:
@@ -435,11 +438,16 @@ class Evidence:
         return self.spf.names | keys
 
     @property
-    def dkim_result(self) -> DkimResult:
-        """One word for all signatures: that of the best."""
+    def best_signature(self) -> DkimEvidence:
+        """The one that stands for all: one that counts, else the aligned one that came nearest."""
         order = list(DkimResult)
         ranked = sorted(self.dkim, key=lambda s: (not s.counts, not s.aligned, order.index(s.result)))
-        return ranked[0].result if ranked else DkimResult.NONE
+        return ranked[0] if ranked else DkimEvidence(DkimResult.NONE)
+
+    @property
+    def dkim_result(self) -> DkimResult:
+        """One word for all signatures."""
+        return self.best_signature.result
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ def fields(decision: Decision, session: Session, header: Header, milliseconds: i
     """The record of one message, in the order in which it is written; what is not known is left out."""
     evidence = decision.evidence
     checked = decision.claim.needs_evidence
+    signature = evidence.best_signature
     record = {
         "verdict": decision.verdict.value,
         "mode": "observe" if mode is Mode.OBSERVE else "",
@@ -39,8 +40,9 @@ def fields(decision: Decision, session: Session, header: Header, milliseconds: i
         "imitates": decision.claim.detail,
         "spf": evidence.spf.result.value if checked else "",
         "spf.domain": evidence.spf.domain or "",
-        "dkim": evidence.dkim_result.value if checked else "",
-        "dkim.domain": evidence.dkim[0].domain or "" if evidence.dkim else "",
+        "dkim": signature.result.value if checked else "",
+        "dkim.domain": signature.domain or "",
+        "dkim.selector": signature.selector or "",
         "arc": evidence.arc.result.value if evidence.arc.result != "none" else "",
         "arc.domain": evidence.arc.sealers[-1] if evidence.arc.sealers else "",
         "dns": evidence.dns.value if checked and evidence.dns != "ok" else "",

@@ -12,11 +12,13 @@ import logging
 import os
 import socket
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import Milter
 
 from . import __version__
+from .expiry import expiry_warnings
 from .filter import Filter
 from .model import Settings
 from .resolver import DnsConfigError, NetworkResolver
@@ -48,6 +50,8 @@ def run(settings: Settings) -> None:
         *(__version__, settings.socket, len(settings.senders.entries), settings.mode.value),
     )
     resolver.start()
+    for warning in expiry_warnings(settings, datetime.now(UTC).date()):
+        log.warning("pratique: %s", warning)
     try:
         Milter.runmilter("pratique", settings.socket, _TIMEOUT)
     except Milter.error:

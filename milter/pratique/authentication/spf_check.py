@@ -26,7 +26,7 @@ _MOST_MACROS = 100  # expanded for one message: each may take the local part to 
 _SHOWN = 200  # characters of a mechanism
 
 
-class _Query(spf.query):  # type: ignore[misc]
+class Query(spf.query):  # type: ignore[misc]
     """pyspf's evaluation on our DNS, which notes the innermost mechanism that matched, and what it asked DNS.
 
     pyspf itself tells only the outermost: for `include:b` nothing of what matched inside b.
@@ -172,7 +172,7 @@ def check(
             sender = Address("postmaster", to_a_labels(session.helo))
         except UnreadableError:
             return SpfEvidence(identity=identity, reason=Reason.HELO_MALFORMED)
-    query = _Query(lookup, session.client, f"{sender.local}@{sender.domain}", session.helo or sender.domain)
+    query = Query(lookup, session.client, f"{sender.local}@{sender.domain}", session.helo or sender.domain)
     result = SpfResult(query.check()[0])
     aligned = entry.counts_domain(sender.domain, author.domain)
     reason = _objection(query, result, aligned)
@@ -185,7 +185,7 @@ def check(
     )  # fmt: skip
 
 
-def _objection(query: _Query, result: SpfResult, aligned: bool) -> Reason | None:
+def _objection(query: Query, result: SpfResult, aligned: bool) -> Reason | None:
     """Why a result does not count, if it does not."""
     if not aligned:
         return Reason.UNALIGNED

@@ -1,4 +1,4 @@
-"""The commands: `run`, `check`, `explain`. For people, and with --json for programs.
+"""The commands: `run` here, each other one in a module of its name. For people, and with --json for programs.
 
 Rules of this module: it speaks to people and decides nothing. Exit statuses are those of sysexits.h. Text from
 a message is escaped before it reaches a terminal.
@@ -6,6 +6,7 @@ a message is escaped before it reaches a terminal.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -15,7 +16,6 @@ import click
 
 from pratique import __version__, service
 
-from . import check, explain
 from .common import EX_CANTCREAT, EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings
 
 
@@ -41,7 +41,22 @@ def main() -> None:
         sys.exit(EX_SOFTWARE)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Each command but `run` is a module of its own, imported when it is asked for: the service needs none of them."""
+
+    modules = ("catalogue", "check", "doctor", "explain")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *self.modules])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.modules:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = importlib.import_module(f".{cmd_name}", __package__).command
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="pratique")
 def commands() -> None:
     """Lets verified mail of trusted procurement platforms through the quarantine, and tags the rest."""
@@ -57,7 +72,3 @@ def run(config: Path) -> None:
         service.run(settings)
     except service.ServiceError as problem:
         raise CommandError(str(problem), EX_CANTCREAT) from None
-
-
-commands.add_command(check.command)
-commands.add_command(explain.command)

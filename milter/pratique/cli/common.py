@@ -8,8 +8,9 @@ import click
 
 from pratique.config import DEFAULT_CONFIG, ConfigError, load
 from pratique.model import Settings
+from pratique.resolver import DnsConfigError, NetworkResolver, Resolver, ZoneResolver
 
-EX_USAGE, EX_DATAERR, EX_SOFTWARE, EX_CANTCREAT, EX_CONFIG = 64, 65, 70, 73, 78
+EX_USAGE, EX_DATAERR, EX_SOFTWARE, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 64, 65, 70, 73, 75, 78
 
 
 class CommandError(Exception):
@@ -30,6 +31,14 @@ def load_settings(config: Path) -> Settings:
     return settings
 
 
+def open_resolver(settings: Settings, zone: Path | None) -> Resolver:
+    """The service's own, or the one that answers from a zone file."""
+    try:
+        return ZoneResolver.from_file(zone) if zone else NetworkResolver(settings.dns)
+    except DnsConfigError as problem:
+        raise CommandError(str(problem), EX_CONFIG) from None
+
+
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -37,6 +46,10 @@ config_option = click.option(
     show_default=True,
     metavar="FILE",
     help="the service's file; it names the list of trusted senders",
+)
+
+zone_option = click.option(
+    "--zone", type=click.Path(path_type=Path), metavar="FILE", help="answer DNS from a master file (RFC 1035)"
 )
 
 

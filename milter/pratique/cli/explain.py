@@ -33,9 +33,9 @@ from pratique.model import (
     Verdict,
 )
 from pratique.reasons import Reason
-from pratique.resolver import DnsConfigError, Lookups, NetworkResolver, Resolver, ZoneResolver
+from pratique.resolver import Lookups, Resolver
 
-from .common import EX_CONFIG, EX_DATAERR, CommandError, config_option, load_settings, safe
+from .common import EX_DATAERR, config_option, load_settings, open_resolver, safe, zone_option
 
 
 def _ip_address(_context: click.Context, _parameter: click.Parameter, value: str) -> IPAddress:
@@ -51,9 +51,7 @@ def _ip_address(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--helo", default="", metavar="NAME", help="its HELO name")
 @click.option("--mail-from", required=True, metavar="ADDR", help='MAIL FROM; "" or <> is the null reverse-path')
 @click.option("--rcpt", multiple=True, metavar="ADDR", help="RCPT TO")
-@click.option(
-    "--zone", type=click.Path(path_type=Path), metavar="FILE", help="answer DNS from a master file (RFC 1035)"
-)
+@zone_option
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a message")
 @click.argument("messages", nargs=-1, required=True, metavar="MESSAGE…")
 def command(
@@ -63,10 +61,7 @@ def command(
     """The verdict for stored messages, and why, by exactly the service's code. `-` is standard input."""
     settings = load_settings(config)
     session = Session(client, helo, mail_from, rcpt, len(rcpt), hostname=socket.gethostname())
-    try:
-        resolver: Resolver = ZoneResolver.from_file(zone) if zone else NetworkResolver(settings.dns)
-    except DnsConfigError as problem:
-        raise CommandError(str(problem), EX_CONFIG) from None
+    resolver = open_resolver(settings, zone)
     failed = False
     for name in messages:
         try:

@@ -8,13 +8,13 @@ all problems of both files are told at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from pratique.model import Entry, Settings, TrustedList
 
@@ -22,12 +22,10 @@ from .document import ConfigError, Document, Place, Problem
 from .files import NOT_YET, SenderFile, SendersFile, ServiceFile
 from .lists import Placed, hidden, overlaps, warnings_of
 from .trusted import Site
-from .words import problems_of
+from .words import validated
 
 DEFAULT_CONFIG = Path("/etc/pratique/pratique.yaml")
 _NO_DAY = date.min
-
-M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(slots=True)
@@ -66,7 +64,7 @@ def parse_list(text: str, file: str, local_domains: frozenset[str] = frozenset()
     except ConfigError as wrong:
         return ParsedList(errors=wrong.problems)
     site = Site(local_domains)
-    whole, errors = _validated(SendersFile, document, site)
+    whole, errors = validated(SendersFile, document, site)
     parsed = ParsedList(errors=errors)
     senders = document.value.get("senders") if isinstance(document.value, dict) else None
     if whole is None and isinstance(senders, dict):  # the good ones among them
@@ -88,7 +86,7 @@ def parse_list(text: str, file: str, local_domains: frozenset[str] = frozenset()
 def parse_service(text: str, file: str) -> tuple[ServiceFile, tuple[str, ...]]:
     """The service's file, and warnings. Raises ConfigError."""
     document = Document(text, file)
-    service, errors = _validated(ServiceFile, document, None)
+    service, errors = validated(ServiceFile, document, None)
     if service is None:
         raise ConfigError(errors)
     return service, tuple(map(str, _idle(document)))
@@ -97,20 +95,6 @@ def parse_service(text: str, file: str) -> tuple[ServiceFile, tuple[str, ...]]:
 def _idle(document: Document) -> list[Problem]:
     text = "this version does not use the key"
     return [document.at(place, text, of_key=True) for place in NOT_YET if place in document]
-
-
-def _validated(model: type[M], document: Document, site: Site | None) -> tuple[M | None, list[Problem]]:
-    """The file as a model, or every problem in the order of the lines."""
-    value = {} if document.value is None else document.value
-    problems = list(document.problems)
-    try:
-        good = model.model_validate(value, context=site)
-    except ValidationError as invalid:
-        good = None
-        problems += problems_of(invalid, model, document)
-    if problems:
-        return None, sorted(problems, key=lambda p: (p.line, p.column))
-    return good, []
 
 
 def _or_none(model: type[SenderFile], value: Any, site: Site) -> SenderFile | None:
@@ -123,16 +107,17 @@ def _or_none(model: type[SenderFile], value: Any, site: Site) -> SenderFile | No
 # ---- files -----------------------------------------------------------------------------------------
 
 
-def load(path: Path, today: date | None = None) -> Settings:
-    """Both files. Raises ConfigError; nothing else."""
-    reading = read(path, today)
+def load(path: Path, today: date | None = None, instead: Mapping[Path, str] | None = None) -> Settings:
+    """Both files. Raises ConfigError; nothing else. `instead` holds texts that files are to have: would they do?"""
+    reading = read(path, today, instead)
     if reading.settings is None:
         raise ConfigError(list(reading.errors))
     return reading.settings
 
 
-def read(path: Path, today: date | None = None) -> Reading:
-    """Both files, with every error and warning of both; `today` is for the warnings."""
+def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | None = None) -> Reading:
+    """Both files, with every error and warning of both; `today` is for the warnings, `instead` as for `load`."""
+    instead = instead or {}
     try:
         text = read_text(path)
     except ConfigError as wrong:
@@ -143,7 +128,7 @@ def read(path: Path, today: date | None = None) -> Reading:
     document: Document | None = None
     try:
         document = Document(text, str(path))
-        service, errors = _validated(ServiceFile, document, None)
+        service, errors = validated(ServiceFile, document, None)
         idle = _idle(document)
         named = document.value.get("senders") if isinstance(document.value, dict) else None
     except ConfigError as wrong:
@@ -153,9 +138,10 @@ def read(path: Path, today: date | None = None) -> Reading:
     folder = path.parent / (named if isinstance(named, str) else ServiceFile().senders)
     own = frozenset(service.local_domains) if service else frozenset()
     entries: list[Placed] = []
-    for file in _list_files(folder):
+    for file in _list_files(folder, instead):
         try:
-            parsed = parse_list(read_text(file), str(file), own, today or datetime.now(UTC).date())
+            text = instead[file] if file in instead else read_text(file)
+            parsed = parse_list(text, str(file), own, today or datetime.now(UTC).date())
         except ConfigError as wrong:
             if any(problem.line for problem in wrong.problems):
                 errors += wrong.problems
@@ -172,10 +158,12 @@ def read(path: Path, today: date | None = None) -> Reading:
     return Reading(service.settings(senders, tuple(map(str, idle))), (), (*idle, *warnings))
 
 
-def _list_files(path: Path) -> list[Path]:
-    """The list's own file, or the .yaml files of a folder."""
+def _list_files(path: Path, instead: Iterable[Path]) -> list[Path]:
+    """The list's own file, or the .yaml files of a folder, with those that are to be in it."""
     try:
-        return sorted(path.glob("*.yaml")) or [path / "*.yaml"] if path.is_dir() else [path]
+        if not path.is_dir():
+            return [path]
+        return sorted({*path.glob("*.yaml"), *(file for file in instead if file.parent == path)}) or [path / "*.yaml"]
     except OSError:
         return [path]
 

@@ -173,7 +173,10 @@ class SenderFile(_Model):
             networks=self.networks,
             signers=frozenset(self.signers),
             evidence_domains=frozenset(self.evidence_domains),
+            selectors=self.selectors,
             expires=self.expires,
+            owner=self.owner,
+            note=self.note,
             actions=self.actions,
         )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from .document import Document, Place, Problem, quoted
 from .files import SenderFile, SendersFile, ServiceFile
+from .trusted import Site
 from .values import odd
 
 # What people call a key, beside near spellings.
@@ -33,6 +34,8 @@ _OTHER_WORDS = {
     "networks": "network",
     "hold": "quarantine",
 }
+
+M = TypeVar("M", bound=BaseModel)
 
 _IS_LIST = "expected a list, one line each beginning with a dash and a blank"
 
@@ -224,3 +227,17 @@ def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel]:
             ]
             current = models[0] if models else current
     return current  # type: ignore[no-any-return]
+
+
+def validated(model: type[M], document: Document, site: Site | None) -> tuple[M | None, list[Problem]]:
+    """The file as a model, or every problem in the order of the lines."""
+    value = {} if document.value is None else document.value
+    problems = list(document.problems)
+    try:
+        good = model.model_validate(value, context=site)
+    except ValidationError as invalid:
+        good = None
+        problems += problems_of(invalid, model, document)
+    if problems:
+        return None, sorted(problems, key=lambda p: (p.line, p.column))
+    return good, []
