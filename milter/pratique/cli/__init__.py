@@ -15,7 +15,7 @@ import click
 
 from pratique import __version__, service
 
-from . import check, explain
+from . import check, explain, export
 from .common import EX_CANTCREAT, EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings
 
 
@@ -61,3 +61,4 @@ def run(config: Path) -> None:
 
 commands.add_command(check.command)
 commands.add_command(explain.command)
+commands.add_command(export.command)
