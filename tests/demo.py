@@ -98,7 +98,7 @@ def messages() -> list[Sent]:
              "bounce@analys.visma.com", "undetermined", "refused",
              logged="action=defer reason=dns-temperror spf=temperror"),
         Sent("Forged, to a site that quarantines", notice(TERNUM, marche), STRANGER, "bounce@ternum-bfc.fr",
-             "unverified", "held", rest="sender=ternum-bfc; reason=no-aligned-pass",
+             "unverified", "held", rest="sender=ternum-bfc; reason=no-aligned-pass; action=quarantine",
              logged="action=quarantine spf=fail"),
     ]  # fmt: skip
 

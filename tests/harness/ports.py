@@ -108,6 +108,16 @@ def as_nobody(command: list[str | Path]) -> list[str | Path]:
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *can_read, "--", *command]
 
 
+def overlaid(command: list[str | Path], *packages: str) -> list[str | Path]:
+    """The command, to whom unpacked packages seem to be installed: for programs that look for their parts in /usr.
+
+    It has a mount namespace of its own; nothing changes for anyone else.
+    """
+    layers = ":".join(str(unpacked(package, "usr")) for package in packages)
+    mount = f'mount -t overlay overlay -o "lowerdir={layers}:/usr" /usr && exec "$@"'
+    return ["unshare", "--mount", "--", "sh", "-c", mount, "sh", *command]
+
+
 def _alive(group: int) -> bool:
     """Whether the group has a process that is no zombie (in a container nobody may reap those)."""
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.dns_server import DnsServer
-from harness.ports import unpacked
+from harness.ports import Server, as_nobody, free_port, listens_on, overlaid, unpacked, wait_until
 
 # Rules that would ask servers elsewhere, or wait for them.
 _LOCAL = "dns_server {dns}\ndns_available yes\nskip_rbl_checks 1\nuse_bayes 0\nuse_pyzor 0\nuse_razor2 0\n"
@@ -77,3 +77,63 @@ class SpamAssassin:
         hits = re.search(rb"(?m)^X-Spam-Hits: ((?:.*(?:\n[ \t])?)*)", done.stdout)
         assert hits, done
         return set(re.sub(rb"\s", b"", hits[1]).decode().split(","))
+
+
+class Spamd:
+    """spamd with the configuration of a SpamAssassin, and spamass-milter before it, while the context is open.
+
+    `address` is where Postfix finds the milter.
+    """
+
+    def __init__(self, dns: DnsServer, files: Mapping[str, str]) -> None:
+        self._spamassassin = SpamAssassin(dns, files)
+        self._folder = self._spamassassin.folder
+        self._ports = free_port(), free_port()
+        self.address = f"inet:127.0.0.1:{self._ports[1]}"
+        self._servers: list[Server] = []
+
+    def __enter__(self) -> Spamd:
+        spamd, milter = map(str, self._ports)
+        program = perl_program(self._folder / "spamd", unpacked("spamd", "usr/sbin/spamd"), "spamassassin")
+        options = [
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            spamd,
+            "--max-children",
+            "1",
+            "--nouser-config",
+            "--syslog=stderr",
+        ]
+        self._start(as_nobody([program, *self._spamassassin.options, *options]), self._ports[0])
+        # It starts spamc by the path that Debian gave it.
+        behind: list[str | Path] = [
+            "/usr/sbin/spamass-milter",
+            "-p",
+            f"inet:{milter}@127.0.0.1",
+            "--",
+            "-d",
+            "127.0.0.1",
+        ]
+        self._start(overlaid(as_nobody([*behind, "-p", spamd]), "spamass-milter", "spamc"), self._ports[1])
+        return self
+
+    def _start(self, command: list[str | Path], port: int) -> None:
+        environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(self._folder / "home")}
+        server = Server(command, self._folder / "log", environment)
+        self._servers.append(server)
+        if not wait_until(lambda: listens_on(port) or not server.running(), 30) or not server.running():
+            log = self.log()
+            self.__exit__(None, None, None)
+            raise RuntimeError(f"{command} did not start:\n{log}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for server in reversed(self._servers):
+            server.end(patience=0.5)
+        self._spamassassin.__exit__(None, None, None)
+
+    def log(self) -> str:
+        """What both have logged so far."""
+        return (self._folder / "log").read_text(errors="replace")
