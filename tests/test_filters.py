@@ -49,10 +49,9 @@ RSPAMD_RULES = "".join(
 SPAMASSASSIN_RULES = "".join(
     f"body TEST_{word.upper()} /{word}/\nscore TEST_{word.upper()} {points}\n" for word, points in POINTS.items()
 )
-# What every rule of the filters' own gives to a plain message without a history is not the matter here.
-QUIET = (
-    "score RCVD_ILLEGAL_IP 0\nscore SPF_HELO_NONE 0\nscore TVD_SPACE_RATIO 0\nscore SPF_FAIL 0\nscore MISSING_MID 0\n"
-)
+# Rules that hit because the clients and domains of tests have no names in DNS.
+_NAMELESS = ("RDNS_NONE", "HEADER_FROM_DIFFERENT_DOMAINS", "DKIM_ADSP_NXDOMAIN", "RCVD_ILLEGAL_IP")
+SPAMASSASSIN_RULES += "".join(f"score {rule} 0\n" for rule in _NAMELESS)
 
 
 def junk(field_is: str) -> str:
@@ -115,7 +114,7 @@ def rspamd(stand: Stand, running: ExitStack) -> Site:
 
 
 def spamassassin(stand: Stand, running: ExitStack) -> Site:
-    files = {"pratique.cf": (SHIPPED / "spamassassin/pratique.cf").read_text(), "test.cf": SPAMASSASSIN_RULES + QUIET}
+    files = {"pratique.cf": (SHIPPED / "spamassassin/pratique.cf").read_text(), "test.cf": SPAMASSASSIN_RULES}
     clamav, spamd = running.enter_context(ClamAv(milter=True)), running.enter_context(Spamd(stand.dns, files))
     dovecot = running.enter_context(Dovecot({"spam.sieve": junk('"X-Spam-Flag" "YES"')}))
     return Site(stand, dovecot, "before", [clamav.address], [spamd.address])
@@ -124,7 +123,7 @@ def spamassassin(stand: Stand, running: ExitStack) -> Site:
 def sieve(stand: Stand, running: ExitStack) -> Site:
     """SpamAssassin knows nothing of Pratique here: the mailbox server does."""
     clamav = running.enter_context(ClamAv(milter=True))
-    spamd = running.enter_context(Spamd(stand.dns, {"test.cf": SPAMASSASSIN_RULES + QUIET}))
+    spamd = running.enter_context(Spamd(stand.dns, {"test.cf": SPAMASSASSIN_RULES}))
     dovecot = running.enter_context(Dovecot({"pratique.sieve": (SHIPPED / "sieve/pratique.sieve").read_text()}))
     return Site(stand, dovecot, "before", [clamav.address], [spamd.address])
 
@@ -138,7 +137,7 @@ $virus_quarantine_method = 'local:virus-%m';
 
 
 def amavis(stand: Stand, running: ExitStack) -> Site:
-    rules = {"pratique.cf": (SHIPPED / "spamassassin/pratique.cf").read_text(), "test.cf": SPAMASSASSIN_RULES + QUIET}
+    rules = {"pratique.cf": (SHIPPED / "spamassassin/pratique.cf").read_text(), "test.cf": SPAMASSASSIN_RULES}
     clamav, back = running.enter_context(ClamAv()), free_port()
     content = running.enter_context(Amavis(stand.dns, {"50-test": AMAVIS}, rules, back, clamav.socket))
     stand.postfix.main_cf["content_filter"] = f"smtp-amavis:[127.0.0.1]:{content.port}"
@@ -232,19 +231,20 @@ def test_nor_spam_that_brings_our_field_along(site: Site) -> None:
 def test_a_virus_is_stopped_though_the_notice_is_genuine(site: Site) -> None:
     message = sign(notice(OPIC, part=EICAR), Sign("visma.com", "s1"))
     assert becomes(site, message) == "stopped"
-    verdicts = [line for line in site.stand.log_lines() if " verdict=" in line]
-    assert " verdict=verified " in verdicts[-1]
+    if site.scanner != "before":
+        verdicts = [line for line in site.stand.log_lines() if " verdict=" in line]
+        assert " verdict=verified " in verdicts[-1]
 
 
 def test_other_mail_is_left_alone(site: Site) -> None:
     message = notice("Anna <anna@shop.example>")
     what, content = fate(site, message, send(site, message))
     assert what == "inbox"
-    assert message.replace(b"\r\n", b"\n") in content  # unfolded, in order, to the last octet
+    header, _, body = message.replace(b"\r\n", b"\n").partition(b"\n\n")
+    assert header in content
+    assert content.endswith(b"\n\n" + body)
+    assert not re.search(rb"(?m)^(X-Spam: Yes|X-Spam-Flag: YES)", content)
     assert b"X-Trusted-Sender: unclaimed;" in content
-
-
-LIST = "From: =?utf-8?q?Visma_Opic_via_Liste?= <liste@commune.example>\r\nX: "
 
 
 def test_suspicion_is_raised_but_not_of_what_our_list_rewrote(site: Site) -> None:
