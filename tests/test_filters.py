@@ -11,11 +11,11 @@ import base64
 import email.utils
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -24,7 +24,7 @@ from conftest import FULL
 
 from harness.amavis import Amavis
 from harness.clamav import EICAR, ClamAv
-from harness.dns_server import txt
+from harness.dns_server import DnsServer, txt
 from harness.dovecot import Dovecot
 from harness.ports import free_port, wait_until
 from harness.rspamd import Rspamd
@@ -57,6 +57,9 @@ SPAMASSASSIN_RULES += "".join(f"score {rule} 0\n" for rule in _NAMELESS)
 def junk(field_is: str) -> str:
     """The Sieve script that a site has already."""
     return f'require ["fileinto", "mailbox"];\nif header :is {field_is} {{ fileinto :create "Junk"; stop; }}\n'
+
+
+full = pytest.mark.skipif(not FULL, reason="tests/check --full runs the whole matrix")
 
 
 # ---- the sites -----------------------------------------------------------------------------------------------
@@ -92,29 +95,35 @@ def new_stand(folder: Path) -> Stand:
     senders = yaml.safe_load((SHIPPED / "trusted-senders.yaml").read_text())["senders"]
     senders = {name: entry | SENDERS[name] for name, entry in senders.items()}
     (folder / "senders.yaml").write_text(yaml.safe_dump({"senders": senders}))
-    here = {"senders": str(folder / "senders.yaml"), "local_domains": ["commune.example"]}
+    here: dict[str, Any] = {"senders": str(folder / "senders.yaml"), "local_domains": ["commune.example"]}
     return Stand(SHIPPED / "pratique.yaml", ZONE, **here)
+
+
+def shipped(name: str) -> str:
+    """A file of config/."""
+    return (SHIPPED / name).read_text()
+
+
+def rspamd_files() -> dict[str, str]:
+    return {
+        "rspamd.conf.local": '.include(duplicate=merge) "$LOCAL_CONFDIR/pratique.conf"\n',
+        "pratique.conf": shipped("rspamd/pratique.conf"),
+        "rspamd.local.lua": RSPAMD_RULES,
+        "override.d/hfilter.conf": "enabled = false;\n",  # the clients of tests have no names in DNS
+    }
 
 
 def rspamd(stand: Stand, running: ExitStack) -> Site:
     clamav = running.enter_context(ClamAv())
-    antivirus = (
-        f'clamav {{ type = "clamav"; servers = "127.0.0.1:{clamav.port}"; symbol = "CLAM_VIRUS"; action = "reject"; }}'
-    )
-    files = {
-        "rspamd.conf.local": '.include(duplicate=merge) "$LOCAL_CONFDIR/pratique.conf"\n',
-        "pratique.conf": (SHIPPED / "rspamd/pratique.conf").read_text(),
-        "local.d/antivirus.conf": antivirus,
-        "rspamd.local.lua": RSPAMD_RULES,
-        "override.d/hfilter.conf": "enabled = false;\n",  # the clients of tests have no names in DNS
-    }
+    scanner = f'type = "clamav"; servers = "127.0.0.1:{clamav.port}"; symbol = "CLAM_VIRUS"; action = "reject";'
+    files = rspamd_files() | {"local.d/antivirus.conf": f"clamav {{ {scanner} }}\n"}
     filter_behind = running.enter_context(Rspamd(stand.dns, files))
     dovecot = running.enter_context(Dovecot({"spam.sieve": junk('"X-Spam" "Yes"')}))
     return Site(stand, dovecot, "milter behind", behind=[filter_behind.address])
 
 
 def spamassassin(stand: Stand, running: ExitStack) -> Site:
-    files = {"pratique.cf": (SHIPPED / "spamassassin/pratique.cf").read_text(), "test.cf": SPAMASSASSIN_RULES}
+    files = {"pratique.cf": shipped("spamassassin/pratique.cf"), "test.cf": SPAMASSASSIN_RULES}
     clamav, spamd = running.enter_context(ClamAv(milter=True)), running.enter_context(Spamd(stand.dns, files))
     dovecot = running.enter_context(Dovecot({"spam.sieve": junk('"X-Spam-Flag" "YES"')}))
     return Site(stand, dovecot, "before", [clamav.address], [spamd.address])
@@ -124,7 +133,7 @@ def sieve(stand: Stand, running: ExitStack) -> Site:
     """SpamAssassin knows nothing of Pratique here: the mailbox server does."""
     clamav = running.enter_context(ClamAv(milter=True))
     spamd = running.enter_context(Spamd(stand.dns, {"test.cf": SPAMASSASSIN_RULES}))
-    dovecot = running.enter_context(Dovecot({"pratique.sieve": (SHIPPED / "sieve/pratique.sieve").read_text()}))
+    dovecot = running.enter_context(Dovecot({"pratique.sieve": shipped("sieve/pratique.sieve")}))
     return Site(stand, dovecot, "before", [clamav.address], [spamd.address])
 
 
@@ -137,7 +146,7 @@ $virus_quarantine_method = 'local:virus-%m';
 
 
 def amavis(stand: Stand, running: ExitStack) -> Site:
-    rules = {"pratique.cf": (SHIPPED / "spamassassin/pratique.cf").read_text(), "test.cf": SPAMASSASSIN_RULES}
+    rules = {"pratique.cf": shipped("spamassassin/pratique.cf"), "test.cf": SPAMASSASSIN_RULES}
     clamav, back = running.enter_context(ClamAv()), free_port()
     content = running.enter_context(Amavis(stand.dns, {"50-test": AMAVIS}, rules, back, clamav.socket))
     stand.postfix.main_cf["content_filter"] = f"smtp-amavis:[127.0.0.1]:{content.port}"
@@ -163,7 +172,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 _numbers = itertools.count(1)
 
 
-def notice(author: str, *words: str, more: str = "", part: bytes | None = None) -> bytes:
+def notice(author: str, *words: str, more: str = "", part: bytes | None = None, name: str = "notice.dat") -> bytes:
     """A notice of its own; `part` is attached."""
     number = next(_numbers)
     header = f"{more}From: {author}\r\nTo: {BOX}\r\nSubject: Ny upphandling {number}\r\n"
@@ -171,7 +180,8 @@ def notice(author: str, *words: str, more: str = "", part: bytes | None = None) 
     text = f"A new notice is online: no. {number} of this month, with all its documents. {' '.join(words)}\r\n"
     if part is None:
         return f"{header}Content-Type: text/plain; charset=utf-8\r\n\r\n{text}".encode()
-    attached = b'Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename="notice.dat"\r\n'
+    attached = b"Content-Type: application/octet-stream\r\n"
+    attached += f'Content-Disposition: attachment; filename="{name}"\r\n'.encode()
     attached += b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.b64encode(part) + b"\r\n"
     beginning = f'{header}Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\n{text}--b\r\n'.encode()
     return beginning + attached + b"--b--\r\n"
@@ -194,9 +204,9 @@ def fate(site: Site, message: bytes, reply: Reply, *, held: bool = False) -> tup
             found.append(("held", b""))
         if delivered := site.dovecot.find(BOX, number):
             found.append(("inbox" if delivered[0] == "INBOX" else "quarantine", delivered[1]))
-        for file in site.quarantine.iterdir() if site.quarantine else ():
-            if number in (content := file.read_bytes()):
-                found.append(("stopped" if file.name.startswith("virus") else "quarantine", content))
+        files = {file.name: file.read_bytes() for file in site.quarantine.iterdir()} if site.quarantine else {}
+        kept = {name: content for name, content in files.items() if number in content}
+        found.extend(("quarantine" if name.startswith("spam") else "stopped", kept[name]) for name in kept)
         return bool(found)
 
     assert wait_until(look, 30), site.stand.postfix.log()[-4000:] + site.dovecot.log()[-2000:]
@@ -222,6 +232,7 @@ def test_its_forged_twin_does_not(site: Site) -> None:
     assert becomes(site, notice("Visma Opic <x@evil.example>", SPAM)) == "quarantine"
 
 
+@full
 def test_nor_spam_that_brings_our_field_along(site: Site) -> None:
     for forged in (FORGED_FIELD, FORGED_HELD, FORGED_FIELD.replace("X-T", "x-t")):
         for author in (OPIC, "Shop <news@shop.example>"):
@@ -236,6 +247,15 @@ def test_a_virus_is_stopped_though_the_notice_is_genuine(site: Site) -> None:
         assert " verdict=verified " in verdicts[-1]
 
 
+@full
+def test_the_attachment_check_is_not_skipped_either(site: Site) -> None:
+    """rspamd's own, and amavis's banned names. SpamAssassin and Sieve have none."""
+    message = sign(notice(OPIC, HALF, part=b"MZ", name="notice.pdf.exe"), Sign("visma.com", "s1"))
+    expected = {"milter behind": "quarantine", "content filter": "stopped", "before": "inbox"}[site.scanner]
+    assert becomes(site, message) == expected
+
+
+@full
 def test_other_mail_is_left_alone(site: Site) -> None:
     message = notice("Anna <anna@shop.example>")
     what, content = fate(site, message, send(site, message))
@@ -247,6 +267,7 @@ def test_other_mail_is_left_alone(site: Site) -> None:
     assert b"X-Trusted-Sender: unclaimed;" in content
 
 
+@full
 def test_suspicion_is_raised_but_not_of_what_our_list_rewrote(site: Site) -> None:
     assert becomes(site, notice("Anna <anna@shop.example>", HALF)) == "inbox"
     assert becomes(site, notice(OPIC, HALF)) == "quarantine"
@@ -259,6 +280,7 @@ def test_suspicion_is_raised_but_not_of_what_our_list_rewrote(site: Site) -> Non
     assert what == "inbox"
 
 
+@full
 def test_suspicion_alone_holds_nothing(site: Site) -> None:
     assert becomes(site, notice(OPIC)) == "inbox"
     assert becomes(site, notice('"Visma Opic" <x@evil.example>')) == "inbox"
@@ -276,6 +298,7 @@ def test_what_we_held_reaches_the_inbox_once_released(site: Site) -> None:
     assert (what, b"action=quarantine; host=mx1.example.org" in content) == ("inbox", True)
 
 
+@full
 def test_a_virus_in_a_message_that_we_hold(site: Site) -> None:
     """Postfix asks no milter behind Pratique about what Pratique holds, neither then nor at the release.
 
@@ -293,6 +316,7 @@ def test_a_virus_in_a_message_that_we_hold(site: Site) -> None:
     assert fate(site, message, reply, held=True)[0] == expected
 
 
+@full
 def test_while_pratique_is_down_nothing_comes_in(site: Site) -> None:
     site.stand.stop_filter()
     try:
@@ -307,11 +331,65 @@ def test_while_pratique_is_down_nothing_comes_in(site: Site) -> None:
         site.stand.start_filter()
 
 
-# ---- the files themselves --------------------------------------------------------------------------------------
+# ---- the files by themselves -----------------------------------------------------------------------------------
+
+_END = "host=mx1.example.org"
+FIELDS = {
+    f"verified; sender=visma-opic; by=dkim; {_END}": "pass",
+    f"unverified; sender=visma-opic; reason=no-aligned-pass; action=quarantine; {_END}": "pass",
+    f"unverified; sender=visma-opic; reason=no-aligned-pass; {_END}": "doubt",
+    f"imitation; sender=visma-opic; reason=domain-imitates; {_END}": "doubt",
+    f"imitation; sender=visma-opic; reason=list-rewritten; {_END}": "",
+    f"unlisted; sender=visma-opic; by=spf; {_END}": "",
+    f"undetermined; sender=visma-opic; reason=dns-temperror; {_END}": "",
+    f"unclaimed; {_END}": "",
+    f"observed; would=verified; sender=visma-opic; by=dkim; {_END}": "",
+}
 
 
-def test_the_files_hold_by_the_programs_own_checks(site: Site) -> None:
-    assert not site.dovecot.compile(SHIPPED / "sieve/pratique.sieve")
-    with SpamAssassin(site.stand.dns, {"pratique.cf": (SHIPPED / "spamassassin/pratique.cf").read_text()}) as command:
-        lint = command.run("--lint")
-    assert (lint.returncode, lint.stderr) == (0, b"")
+def with_field(value: str, *more: str) -> bytes:
+    fields = [f"X-Trusted-Sender: {value}", *more]
+    return notice("Anna <anna@shop.example>", more="".join(f"{field}\r\n" for field in fields))
+
+
+@pytest.fixture(scope="module")
+def dns() -> Iterator[DnsServer]:
+    with DnsServer(ZONE) as running:
+        yield running
+
+
+def judged(hits: Collection[str]) -> str:
+    return " ".join(name.lower() for name in ("PASS", "DOUBT") if f"PRATIQUE_{name}" in hits)
+
+
+def test_what_rspamd_makes_of_each_verdict(dns: DnsServer) -> None:
+    with Rspamd(dns, rspamd_files()) as program:
+        said = program.config_test()
+        assert "syntax OK" in said
+        assert "redefined" not in said
+        for value, expected in FIELDS.items():
+            found = program.check(with_field(value), STRANGER, "bounce@mailer.example")
+            assert judged(found["symbols"]) == expected, value
+
+
+def test_what_spamassassin_makes_of_each_verdict(dns: DnsServer) -> None:
+    with SpamAssassin(dns, {"pratique.cf": shipped("spamassassin/pratique.cf")}) as program:
+        lint = program.run("--lint")
+        assert (lint.returncode, lint.stderr) == (0, b"")
+        for value, expected in list(FIELDS.items())[: None if FULL else 4]:  # a second each
+            assert judged(program.tests(with_field(value), STRANGER, "bounce@mailer.example")) == expected, value
+
+
+def test_what_the_mailbox_server_makes_of_each_verdict() -> None:
+    script = shipped("sieve/pratique.sieve")
+    with Dovecot({"pratique.sieve": script}) as program:
+        assert not program.compile(SHIPPED / "sieve/pratique.sieve")
+        for value, expected in FIELDS.items():
+            for more in ("X-Spam-Flag: YES", "X-Spam: Yes", "X-Spam-Level: ***", "X-Spam-Level: **", "X-Spam-Flag: NO"):
+                message = with_field(value, more)
+                program.deliver(BOX, message)
+                spam = more.endswith(("YES", "Yes"))
+                to_junk = expected != "pass" if spam else expected == "doubt" and more.endswith("***")
+                found = program.find(BOX, re.findall(rb"(?m)^Message-ID: (<.*>)", message)[0])
+                assert found
+                assert found[0] == ("Junk" if to_junk else "INBOX"), (value, more)

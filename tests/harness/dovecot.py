@@ -6,13 +6,14 @@ Any mailbox exists. `before` is a folder of Sieve scripts that run before a user
 from __future__ import annotations
 
 import shutil
+import smtplib
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from harness.ports import Server, free_port, listens_on, overlaid, unpacked, wait_until
+from harness.ports import Server, free_port, listens_on, overlaid, wait_until
 
 _PACKAGES = ("dovecot-sieve", "dovecot-lmtpd", "dovecot-core")
 
@@ -98,6 +99,11 @@ class Dovecot:
         """What it has logged so far."""
         places = (self.folder / "output", self.folder / "log")
         return "".join(place.read_text(errors="replace") for place in places if place.exists())
+
+    def deliver(self, user: str, message: bytes) -> None:
+        """Deliver a message by LMTP, as an MTA does."""
+        with smtplib.LMTP("127.0.0.1", self._port) as connection:
+            connection.sendmail("bounce@mailer.example", [user], message)
 
     def find(self, user: str, text: bytes) -> tuple[str, bytes] | None:
         """The mailbox, INBOX or another, and the content of the message that holds a text."""
