@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "resolver": MODEL,
     "record": MODEL,
     "stored": MODEL,
+    "export": MODEL | {"export"},
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
     "service": MODEL | {"filter", "config", "resolver", "__init__"},
 }
