@@ -40,6 +40,7 @@ $lock_file = '{home}/lock';
 $unix_socketname = undef;
 $daemon_user = 'nobody';
 $daemon_group = 'nogroup';
+$file = '{file}';
 $max_servers = 1;
 $DO_SYSLOG = 0;
 $LOGFILE = '{home}/log';
@@ -89,6 +90,7 @@ class Amavis:
             "port": self.port,
             "back": back,
             "rules": unpacked("spamassassin", "usr/share/spamassassin"),
+            "file": unpacked("file", "usr/bin/file"),
             "sa": self._spamassassin.etc,
             "dns": dns.address.rpartition(":")[2],
             "no_virus": 0 if clamd else 1,
