@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from harness.dns_server import txt
 from harness.ports import CHECKOUT, unpacked
 from harness.signing import Sign, key_record, sign
 from harness.stand import SHIPPED, Stand
@@ -28,11 +29,6 @@ TERNUM = "Territoires Numériques BFC <nepasrepondre@marches.ternum-bfc.fr>"
 OPIC = "Visma Opic <noreply.opic@visma.com>"
 FIELD = "X-Trusted-Sender"
 TERNUM_HOST, VISMA_HOST, STRANGER = "192.0.2.20", "192.0.2.70", "203.0.113.66"  # SMTP clients
-
-
-def txt(name: str, text: str) -> str:
-    """A TXT record, its text in strings of at most 200 characters."""
-    return f"{name}. 300 IN TXT " + " ".join(f'"{text[i : i + 200]}"' for i in range(0, len(text), 200)) + "\n"
 
 
 # The platforms' DNS as it might be, with keys of ours; Visma does not sign here.
@@ -102,7 +98,7 @@ def messages() -> list[Sent]:
              "bounce@analys.visma.com", "undetermined", "refused",
              logged="action=defer reason=dns-temperror spf=temperror"),
         Sent("Forged, to a site that quarantines", notice(TERNUM, marche), STRANGER, "bounce@ternum-bfc.fr",
-             "unverified", "held", rest="sender=ternum-bfc; reason=no-aligned-pass",
+             "unverified", "held", rest="sender=ternum-bfc; reason=no-aligned-pass; action=quarantine",
              logged="action=quarantine spf=fail"),
     ]  # fmt: skip
 

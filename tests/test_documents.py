@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "logbook": MODEL,
     "advice": MODEL | {"authentication", "expiry", "logbook", "policy"},
     "stored": MODEL,
+    "export": MODEL | {"export"},
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
     "service": MODEL | {"filter", "config", "expiry", "resolver", "__init__"},
 }

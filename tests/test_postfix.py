@@ -173,10 +173,11 @@ def test_quarantine_is_the_hold_queue_and_the_tag_stays(strict_stand: Stand) -> 
     queue_id = str(reply.queue_id)
     assert postfix.outcome(queue_id).state == "held"
     assert [(m["queue_id"], m["queue_name"]) for m in postfix.queue()] == [(queue_id, "hold")]
-    assert f"X-Trusted-Sender: {UNVERIFIED}\n".encode() in postfix.queue_file_content(queue_id)
+    field = UNVERIFIED.replace(HOST, f"action=quarantine; {HOST}")
+    assert f"X-Trusted-Sender: {field}\n".encode() in postfix.queue_file_content(queue_id)
     postfix.release(queue_id)
     assert postfix.outcome(queue_id).state == "delivered"
-    assert tag(arrived(strict_stand, reply)[0]) == UNVERIFIED
+    assert tag(arrived(strict_stand, reply)[0]) == field
     assert " action=quarantine " in (strict_stand.log_line(queue_id) or "")
 
 

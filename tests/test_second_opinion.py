@@ -98,7 +98,6 @@ def compare_dkim(case: Case, found: dict[str, Any], opendkim: OpenDkim) -> Itera
 
 MAIL_SPF = r"""
 use strict; use warnings;
-BEGIN { unshift @INC, sub { die if $_[1] =~ m{^Net/LibIDN} } }  # there on some machines: the same opinion everywhere
 use JSON::PP; use Net::DNS::Resolver; use Mail::SPF;
 $| = 1;
 print "ready\n";

@@ -16,6 +16,7 @@ import authres.arc
 from .mailbox import UnreadableError, is_host_name, text_of, without_comments
 from .model import (
     DEFAULT_HEADER,
+    Action,
     ArcResult,
     Decision,
     DkimEvidence,
@@ -161,6 +162,8 @@ def trusted_sender(decision: Decision, mode: Mode, host: str) -> str:
         parts.append("by=" + "+".join(decision.by))
     if decision.reason:
         parts.append(f"reason={decision.reason}")
+    if decision.action is Action.QUARANTINE:  # so that the filters behind do not hold what a person has released
+        parts.append(f"action={decision.action}")
     first = "observed" if mode is Mode.OBSERVE else decision.verdict.value
     return "; ".join([first, *parts, f"host={host}"])
 

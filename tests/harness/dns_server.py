@@ -110,6 +110,11 @@ class DnsServer:
         return [(name.lower().rstrip(".") or ".", kind) for name, kind in seen]
 
 
+def txt(name: str, text: str) -> str:
+    """A TXT record, its text in strings of at most 200 characters."""
+    return f"{name}. 300 IN TXT " + " ".join(f'"{text[i : i + 200]}"' for i in range(0, len(text), 200)) + "\n"
+
+
 def _read_zone(text: str) -> tuple[str, list[str], list[str]]:
     """The zone with the SOA and NS of the root it needs, the names that time out, those that fail."""
     text = f"$TTL 300\n{text}"

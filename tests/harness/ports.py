@@ -39,6 +39,12 @@ def free_port() -> int:
     raise RuntimeError("no free port found")
 
 
+def listens_on(port: int) -> bool:
+    """Whether a server listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
     """Poll until the condition holds; False if it did not within `timeout` seconds."""
     deadline = time.monotonic() + timeout
@@ -94,6 +100,22 @@ class Server:
             if wait_until(lambda: not self.running() and not _alive(group), timeout):
                 return
         raise RuntimeError(f"process group {group} does not end")
+
+
+def as_nobody(command: list[str | Path]) -> list[str | Path]:
+    """The command as user nobody, for what refuses to run as root. It may read all, wherever the checkout lies."""
+    can_read = [f"--{kind}-caps=+dac_read_search" for kind in ("inh", "ambient")]
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *can_read, "--", *command]
+
+
+def overlaid(command: list[str | Path], *packages: str) -> list[str | Path]:
+    """The command, to whom unpacked packages seem to be installed: for programs that look for their parts in /usr.
+
+    It has a mount namespace of its own; nothing changes for anyone else.
+    """
+    layers = ":".join(str(unpacked(package, "usr")) for package in packages)
+    mount = f'mount -t overlay overlay -o "lowerdir={layers}:/usr" /usr && exec "$@"'
+    return ["unshare", "--mount", "--", "sh", "-c", mount, "sh", *command]
 
 
 def _alive(group: int) -> bool:

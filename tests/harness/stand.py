@@ -105,17 +105,17 @@ def listens(place: Path) -> bool:
 
 def shipped_main_cf() -> dict[str, str]:
     """The settings of config/postfix/main.cf.pratique."""
-    pairs = (line.partition("=")[::2] for line in _logical_lines("main.cf.pratique"))
+    pairs = (line.partition("=")[::2] for line in logical_lines("main.cf.pratique"))
     return {name.strip(): value.strip() for name, value in pairs}
 
 
 def shipped_master_cf() -> list[str]:
     """The lines of config/postfix/master.cf.pratique: of the first one, port 25, what follows `smtp inet`."""
-    first, *others = _logical_lines("master.cf.pratique")
+    first, *others = logical_lines("master.cf.pratique")
     return [first.removeprefix("smtp").strip().removeprefix("inet").strip(), *others]
 
 
-def _logical_lines(name: str) -> list[str]:
+def logical_lines(name: str) -> list[str]:
     """The lines of a file of config/postfix as Postfix reads them, postconf(5)."""
     text = re.sub(r"(?m)^[ \t]*(#.*)?\n", "", (SHIPPED / "postfix" / name).read_text())
     return re.sub(r"\n[ \t]+", " ", text).splitlines()

@@ -326,7 +326,17 @@ case(
     "DESIGN §4",
     message(),
     "",
-    unverified("no-aligned-pass", action="quarantine"),
+    unverified(
+        "no-aligned-pass",
+        action="quarantine",
+        edits=[
+            {"op": "insert"},
+            {
+                "op": "insert",
+                "value": "unverified; sender=ternum-bfc; reason=no-aligned-pass; action=quarantine; host=mx1.example.org",
+            },
+        ],
+    ),
     config={"actions": {"unverified": "reject"}},
     senders={"ternum-bfc": {"actions": {"unverified": "quarantine"}}},
 )

@@ -4,7 +4,6 @@ SECOND_OPINIONS = {
     "dkim-idn": "OpenDKIM knows d= as A-labels only; RFC 8616 §4 allows U-labels",
     "dkim-key-pkcs-1": "OpenDKIM reads SubjectPublicKeyInfo only; RFC 6376 §3.6.1 says RSAPublicKey, its erratum 3017 both",
     "dkim-several-queries": "OpenDKIM refuses an unknown method in q=; RFC 6376 §3.5 has it passed over",
-    "from-idn-u-label": "Mail::SPF asks for a domain as it is written; RFC 7208 §4.3 has it turned into A-labels",
     "no-dkim-vertical-tab": "OpenDKIM takes a vertical tab for a blank; the WSP of RFC 6376 §2.8 is blank and tab alone",
     "no-spf-ip6-mapped": "Mail::SPF compares an IPv4-mapped client with ip6; RFC 7208 §5 has it treated as IPv4",
     "spf-ptr-reverse-zone-fails": "Mail::SPF makes an error of a reverse zone that fails; RFC 7208 §5.5: no match",

@@ -44,7 +44,7 @@ def main() -> None:
 class _Commands(click.Group):
     """Each command but `run` is a module of its own, imported when it is asked for: the service needs none of them."""
 
-    modules = ("catalogue", "check", "doctor", "explain")
+    modules = ("catalogue", "check", "doctor", "explain", "export")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *self.modules])
