@@ -12,8 +12,9 @@ middle of a message ends its connection, and the MTA defers: nothing is ever acc
 
 from __future__ import annotations
 
+from .control import ask
 from .errors import ServiceError
 from .log import set_up_log
 from .parent import run
 
-__all__ = ["ServiceError", "run", "set_up_log"]
+__all__ = ["ServiceError", "ask", "run", "set_up_log"]

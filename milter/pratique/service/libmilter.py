@@ -9,7 +9,6 @@ a unix socket at its end, and takes five seconds to end at all, is then nobody's
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import socket
 import tempfile
@@ -17,11 +16,9 @@ import threading
 from collections.abc import Callable
 
 import Milter
-import milter
 
 from .errors import ServiceError
-
-log = logging.getLogger("pratique")
+from .log import log
 
 _NAME = "pratique"
 _TIMEOUT = 7210  # seconds a connection may be silent: libmilter's default, longer than any MTA waits
@@ -47,14 +44,14 @@ class Listener:
     def _opened(self) -> int:
         free = os.dup(self.nowhere.fileno())
         os.close(free)  # the next descriptor that is opened
-        milter.register(_NAME)
-        milter.setconn(self._address)
+        Milter.register(_NAME)
+        Milter.setconn(self._address)
         try:
-            milter.opensocket(True)
+            Milter.opensocket(True)
             with socket.socket(fileno=os.dup(free)) as opened:
                 if opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                     return free
-        except (milter.error, OSError):
+        except (Milter.error, OSError):
             pass
         raise ServiceError(f"libmilter cannot open a socket in {tempfile.gettempdir()}", os.EX_SOFTWARE)
 

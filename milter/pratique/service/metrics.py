@@ -68,7 +68,7 @@ def hooks(folder: Path, slot: int) -> Hooks:
         finally:
             os.close(descriptor)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    prometheus_client.values.ValueClass = prometheus_client.values.MultiProcessValue(lambda: slot)
+    prometheus_client.values.ValueClass = prometheus_client.values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
     counters = _Counters(CollectorRegistry())
     return Hooks(counters.decided, counters.asked)
 
@@ -108,7 +108,7 @@ def export(listening: socket.socket, folder: Path, parent: socket.socket) -> Non
     known = _Known()
     registry = CollectorRegistry()
     registry.register(known)
-    MultiProcessCollector(registry, str(folder))
+    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
     server = _Server(listening)
     server.set_app(make_wsgi_app(registry))
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

@@ -6,7 +6,6 @@ Rules of this module: it knows Linux, and nothing of what the children do.
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import resource
 import select
@@ -14,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-log = logging.getLogger("pratique")
+from .log import log
 
 _ALL = signal.valid_signals()
 _OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the parent's alone: a child hears them from it

@@ -108,7 +108,7 @@ def _listen_inet(family: int, host: str, port: int) -> socket.socket:
         except OSError as problem:
             if problem.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 listening.close()
-                raise ServiceError(problem.strerror) from None
+                raise ServiceError(problem.strerror or str(problem)) from None
             time.sleep(0.1)
         else:
             listening.setblocking(False)

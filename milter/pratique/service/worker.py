@@ -6,6 +6,7 @@ its interpreter still runs: a thread that never lets go of it silences the worke
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import select
@@ -23,6 +24,7 @@ from pratique.model import Decision, Settings, Verdict
 from pratique.resolver import NetworkResolver
 
 from .libmilter import Listener
+from .log import log
 
 _BEAT = 1.0  # seconds between two signs of life
 _STEP = 0.05  # seconds between two looks at whether a leaving worker may go
@@ -104,7 +106,10 @@ class Tally:
         with self._lock:
             self.messages += 1
             self.verified += decision.verdict is Verdict.VERIFIED
-        self._hooks.decided(decision, seconds)
+        try:
+            self._hooks.decided(decision, seconds)
+        except Exception:  # a count that cannot be kept stops no mail
+            log.exception("cannot count a message")
 
     def settled(self) -> bool:
         """Whether no message is in flight, and the answer to the last one is on its way."""
@@ -153,10 +158,8 @@ class _Worker:
     def _report(self) -> None:
         tally = self._tally
         report = Report(self._state, tally.messages, tally.verified, tally.in_flight)
-        try:
+        with contextlib.suppress(BlockingIOError):  # a parent that does not listen now has enough of them to read
             self._parent.send(report.packed(), socket.MSG_DONTWAIT)
-        except BlockingIOError:  # a parent that does not listen now has enough of them to read
-            pass
 
     def _obey(self, order: bytes) -> None:
         match Order(order):
