@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import socket
 import time
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pratique import config
+from pratique.model import Settings
 
 from . import sockets
 from .log import log
@@ -29,6 +30,7 @@ _LONGEST_REQUEST = 4200  # octets: a word and a path
 _MOST_CLIENTS = 16
 _PATIENCE = 5.0  # seconds for a request to come
 _LONGEST_ANSWER = 1 << 22
+_SOCKET = re.compile(r"""(?m)^socket:[ \t]*["']?([^\s"'#]+)""")
 _RUNTIME = Path("/run/pratique")
 
 
@@ -56,9 +58,10 @@ def _places(path: Path) -> Iterator[Path]:
     """Where a service with a configuration file may listen."""
     if runtime := os.environ.get("RUNTIME_DIRECTORY"):
         yield Path(runtime.partition(":")[0]) / "control"
-    with contextlib.suppress(config.ConfigError, OSError, UnicodeError):
-        service, _ = config.parse_service(path.read_text(encoding="utf-8"), str(path))
-        if beside := _beside(service.socket):
+    with contextlib.suppress(OSError):
+        # Not by its grammar: a file with errors is just what the service is to be asked about.
+        given = _SOCKET.search(path.read_text(encoding="utf-8", errors="replace"))
+        if beside := _beside(given[1] if given else Settings().socket):
             yield beside
     yield _RUNTIME / "control"
 
@@ -154,7 +157,8 @@ def _answer(client: socket.socket, answer: Answer) -> None:
 
 def ask(path: Path, wait: bool, seconds: float) -> Answer:
     """Ask the service that has a configuration file to reload."""
-    problems = []
+    problems: list[str] = []
+    looked: list[str] = []
     for place in _places(path):
         try:
             with socket.socket(socket.AF_UNIX) as service:
@@ -167,6 +171,7 @@ def ask(path: Path, wait: bool, seconds: float) -> Answer:
             found = json.loads(data)
             answer = Answer(found["status"], tuple(found["lines"]))
         except (FileNotFoundError, ConnectionRefusedError):
+            looked.append(str(place))
             continue
         except TimeoutError:
             return Answer(os.EX_TEMPFAIL, (f"{place}: no answer within {seconds:.0f} seconds: see the service's log",))
@@ -176,4 +181,5 @@ def ask(path: Path, wait: bool, seconds: float) -> Answer:
             continue
         if answer.status != os.EX_UNAVAILABLE:
             return answer
-    return Answer(os.EX_UNAVAILABLE, tuple(problems) or (f"no service with {path} is running",))
+        problems += answer.lines
+    return Answer(os.EX_UNAVAILABLE, tuple(problems) or (f"no service is running at {' or '.join(looked)}",))

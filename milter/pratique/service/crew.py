@@ -57,6 +57,7 @@ class Worker:
     heard: float
     report: Report = field(default_factory=Report)
     ready: bool = False
+    told: bool = False  # to accept
     going: bool = False  # was sent home
     ends: float | None = None  # when it is killed at the latest
 
@@ -147,7 +148,8 @@ class Crew:
     def accept(self, generation: Generation) -> None:
         """Have those that are ready accept."""
         for one in self.of(generation):
-            if one.ready and one.report.state is State.READY:
+            if one.ready and not one.told:
+                one.told = True
                 _order(one, Order.ACCEPT)
 
     # ---- send home
@@ -251,8 +253,7 @@ class Crew:
 
 
 def tidy_memory() -> None:
-    """Before a fork: what is there now is left alone by the workers' garbage collectors, and stays shared."""
-    gc.unfreeze()
+    """Before a fork: what is there now is left alone by all garbage collectors, ours too, and stays shared."""
     gc.collect()
     gc.freeze()
 

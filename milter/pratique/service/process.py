@@ -75,7 +75,8 @@ def _close_all_but(keep: set[int]) -> None:
     """What the parent has open is none of a child's business; and no child may hold the lifeline of another."""
     last = -1
     for number in [*sorted(keep), resource.getrlimit(resource.RLIMIT_NOFILE)[0]]:
-        os.closerange(last + 1, number)
+        if number > last + 1:  # of an empty range Python 3.11 closes everything
+            os.closerange(last + 1, number)
         last = number
 
 
