@@ -46,8 +46,10 @@ def guarded(callback: Callable[..., None]) -> Callable[..., Any]:
 
 
 class Watch(Protocol):
-    """Who wants to know how messages come and go; called by the threads of all connections."""
+    """Who wants to know how connections and messages come and go; called by the threads of all connections."""
 
+    def opens(self) -> None: ...
+    def closes(self) -> None: ...
     def begins(self) -> None: ...
     def ends(self) -> None: ...
     def decided(self, decision: Decision, seconds: float) -> None: ...
@@ -62,6 +64,7 @@ class Filter(Milter.Base):  # type: ignore[misc]
         self._resolver = resolver
         self._watch = watch
         self._in_message = False
+        watch.opens()
         self._client: IPAddress | None = None
         self._helo = ""
         self._forget()
@@ -142,6 +145,7 @@ class Filter(Milter.Base):  # type: ignore[misc]
 
     def close(self) -> Any:
         self._end_message()
+        self._watch.closes()
         return Milter.CONTINUE
 
     def _end_message(self) -> None:

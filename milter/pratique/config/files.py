@@ -41,7 +41,7 @@ from .values import (
     header_name,
     socket_address,
     subject_prefix,
-    workers,
+    worker_count,
 )
 
 # Keys of a later version: a file that has them is good, and is told that they do nothing here.
@@ -159,7 +159,7 @@ class ServiceFile(_Model):
     dns: DnsFile = DnsFile()
     limits: LimitsFile = LimitsFile()
     log: LogFile = LogFile()
-    workers: Annotated[int | None, BeforeValidator(workers)] = None
+    workers: Annotated[int | None, BeforeValidator(worker_count)] = None
     stop_timeout: Duration = timedelta(seconds=30)
     reload_on_change: Annotated[bool, Field(strict=True)] = False
     metrics: Annotated[MetricsFile | None, OffOrKeys] = None

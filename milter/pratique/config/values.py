@@ -106,7 +106,7 @@ def socket_address(value: str) -> str:
     return value
 
 
-def workers(value: Any) -> int | None:
+def worker_count(value: Any) -> int | None:
     """How many processes; None is `auto`."""
     if value == "auto":
         return None

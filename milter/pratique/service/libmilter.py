@@ -67,11 +67,6 @@ class Listener:
         # Not in the main thread: libmilter would block the signals there, and take them from us.
         threading.Thread(target=functools.partial(_run, self._address), name="libmilter", daemon=True).start()
 
-    def connections(self) -> int:
-        """How many connections this process has accepted and not closed."""
-        here = self.listening.getsockname()
-        return sum(_local_name(int(fd)) == _comparable(here) for fd in os.listdir("/proc/self/fd"))
-
 
 def _run(address: str) -> None:
     try:
@@ -81,18 +76,3 @@ def _run(address: str) -> None:
         log.exception("libmilter has failed")
     finally:
         os._exit(os.EX_SOFTWARE)
-
-
-def _local_name(descriptor: int) -> str | int | None:
-    """The local name of a connection; None for any other descriptor."""
-    try:
-        with socket.socket(fileno=os.dup(descriptor)) as found:
-            waits = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            return None if waits else _comparable(found.getsockname())
-    except OSError:
-        return None
-
-
-def _comparable(name: str | tuple[str, int]) -> str | int | None:
-    """Of an internet address the port: one that listens at all addresses has none itself."""
-    return name[1] if isinstance(name, tuple) else name or None

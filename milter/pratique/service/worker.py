@@ -29,6 +29,7 @@ from .log import log
 _BEAT = 1.0  # seconds between two signs of life
 _STEP = 0.05  # seconds between two looks at whether a leaving worker may go
 _SETTLED = 0.2  # seconds in which libmilter has surely sent its last answer
+_GREETED = 1.0  # seconds in which an MTA that has connected has surely spoken: before it does, nobody knows of it
 _LINGER = 330.0  # seconds that a session of an old generation may go on: Postfix keeps an idle one for 300
 
 _FORMAT = struct.Struct("!cQQI")
@@ -80,25 +81,34 @@ class Tally:
     """Counts messages, and keeps new ones from beginning in a worker that stops. Called by all sessions."""
 
     def __init__(self, hooks: Hooks) -> None:
-        self.messages = self.verified = self.in_flight = 0
+        self.messages = self.verified = self.in_flight = self.sessions = 0
         self.changed = time.monotonic()
         self.closed = False
         self._hooks = hooks
         self._lock = threading.Lock()
 
+    def opens(self) -> None:
+        """A connection has spoken its first word."""
+        self._count(sessions=1)
+
+    def closes(self) -> None:
+        """A connection has ended."""
+        self._count(sessions=-1)
+
     def begins(self) -> None:
         """A message begins. In a worker that stops it does not: its session is cut soon, and the MTA defers it."""
         if self.closed:
             threading.Event().wait()
-        self._count(1)
+        self._count(messages=1)
 
     def ends(self) -> None:
         """A message is answered, or given up."""
-        self._count(-1)
+        self._count(messages=-1)
 
-    def _count(self, more: int) -> None:
+    def _count(self, sessions: int = 0, messages: int = 0) -> None:
         with self._lock:
-            self.in_flight += more
+            self.sessions += sessions
+            self.in_flight += messages
             self.changed = time.monotonic()
 
     def decided(self, decision: Decision, seconds: float) -> None:
@@ -111,9 +121,9 @@ class Tally:
         except Exception:  # a count that cannot be kept stops no mail
             log.exception("cannot count a message")
 
-    def settled(self) -> bool:
-        """Whether no message is in flight, and the answer to the last one is on its way."""
-        return self.in_flight == 0 and time.monotonic() - self.changed > _SETTLED
+    def quiet(self, seconds: float) -> bool:
+        """Whether nothing has come or gone for some time."""
+        return time.monotonic() - self.changed > seconds
 
 
 def serve(settings: Settings, listener: Listener, parent: socket.socket, hooks: Hooks) -> NoReturn:
@@ -136,7 +146,7 @@ class _Worker:
         self._tally = tally
         self._factory = factory
         self._state = State.READY
-        self._until = 0.0
+        self._paused = self._until = 0.0
 
     def run(self) -> NoReturn:
         waiting = select.poll()
@@ -167,21 +177,24 @@ class _Worker:
                 self._listener.start(self._factory)
                 self._state = State.ACCEPTING
             case Order.LEAVE:
-                self._listener.pause()
-                self._state, self._until = State.LEAVING, time.monotonic() + _LINGER
+                self._pause(State.LEAVING, _LINGER)
             case Order.STOP:
                 self._stop()
 
     def _stop(self) -> None:
-        self._listener.pause()
         self._tally.closed = True
-        self._state, self._until = State.STOPPING, time.monotonic() + self._stop_timeout
+        self._pause(State.STOPPING, self._stop_timeout)
+
+    def _pause(self, state: State, seconds: float) -> None:
+        self._listener.pause()
+        self._state, self._paused = state, time.monotonic()
+        self._until = self._paused + seconds
 
     def _may_go(self) -> bool:
         late = time.monotonic() > self._until
         if self._state is State.STOPPING:
-            return late or self._tally.settled()
+            return late or (self._tally.in_flight == 0 and self._tally.quiet(_SETTLED))
         if late:
             self._stop()
-        # A connection is counted from its accept on, long before the filter hears of it.
-        return self._listener.connections() == 0
+        long_enough = time.monotonic() - self._paused > _GREETED
+        return self._tally.sessions == 0 and self._tally.quiet(_SETTLED) and long_enough
