@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "record": MODEL,
     "stored": MODEL,
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
-    "service": MODEL | {"filter", "config", "resolver", "service"},
+    "service": MODEL | {"filter", "config", "resolver", "service", "lookalike"},
 }
 PURE = ("model", "reasons", "mailbox", "claims", "lookalike", "policy", "headers", "record")
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
