@@ -164,14 +164,9 @@ def test_of_the_shipped_entries_one_is_warned_of() -> None:
     assert [p.key for p in read(ROOT / "config" / "pratique.yaml").warnings] == ["senders.visma-opic.domain"]
 
 
-def test_keys_of_a_later_version_are_taken_with_a_warning() -> None:
-    _, warnings = parse_service("mode: observe\nworkers: 2\n", "f")
-    assert warnings == ("f:2:1: workers: this version does not use the key",)
-
-
 @pytest.mark.parametrize(("written", "seconds"), [("24h", 86400), ("0", 0), ("off", 0), ("0s", 0), ("7d", 604_800)])
 def test_how_long_old_answers_of_dns_are_used(written: str, seconds: int) -> None:
-    service, _ = parse_service(f"dns:\n  stale: {written}\n", "f")
+    service = parse_service(f"dns:\n  stale: {written}\n", "f")
     assert service.settings(TrustedList()).dns.stale == seconds
 
 

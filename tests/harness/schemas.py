@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from pratique.config import NOT_YET, SendersFile, ServiceFile
+from pratique.config import SendersFile, ServiceFile
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES: dict[str, type[BaseModel]] = {"trusted-senders": SendersFile, "pratique": ServiceFile}
@@ -53,11 +53,6 @@ def schema(name: str) -> dict[str, Any]:
     made = FILES[name].model_json_schema(schema_generator=_Generate)
     parts = made.pop("$defs", {})
     plain: dict[str, Any] = _inlined(made, parts)
-    for place in NOT_YET if name == "pratique" else ():
-        holder = plain
-        for step in place[:-1]:
-            holder = holder["properties"][step]
-        holder["properties"][place[-1]] = {"title": "Of a later version", "description": "Does nothing yet."}
     title = f"{name}.yaml"
     return {"$schema": "http://json-schema.org/draft-07/schema#", **plain, "title": title}
 

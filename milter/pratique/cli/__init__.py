@@ -16,7 +16,7 @@ import click
 
 from pratique import __version__, service
 
-from .common import EX_CANTCREAT, EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings
+from .common import EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
 class _Commands(click.Group):
     """Each command but `run` is a module of its own, imported when it is asked for: the service needs none of them."""
 
-    modules = ("catalogue", "check", "doctor", "explain", "export")
+    modules = ("catalogue", "check", "doctor", "explain", "export", "reload")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *self.modules])
@@ -69,6 +69,6 @@ def run(config: Path) -> None:
     settings = load_settings(config)
     service.set_up_log(settings)
     try:
-        service.run(settings)
+        service.run(config, settings)
     except service.ServiceError as problem:
-        raise CommandError(str(problem), EX_CANTCREAT) from None
+        raise CommandError(str(problem), problem.status) from None

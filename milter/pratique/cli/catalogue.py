@@ -209,7 +209,7 @@ def add(config: Path, catalogue: Path | None, yes: bool, platform: str) -> None:
 
 def _with(name: str, platform: Platform, config: Path) -> tuple[Path, str]:
     """The file to write, and its text with the entry. Raises ConfigError, CommandError."""
-    service, _ = parse_service(_text(config), str(config))
+    service = parse_service(_text(config), str(config))
     senders = config.parent / service.senders
     files = sorted(senders.glob("*.yaml")) if senders.is_dir() else [senders]
     for file in files:

@@ -26,8 +26,6 @@ def load_settings(config: Path) -> Settings:
         settings = load(config)
     except ConfigError as problem:
         raise CommandError(safe(str(problem), "\n").replace("\n", "\npratique: "), EX_CONFIG) from None
-    for warning in settings.warnings:
-        click.echo(f"pratique: warning: {warning}", err=True)
     return settings
 
 
@@ -41,7 +39,7 @@ def open_resolver(settings: Settings, zone: Path | None) -> Resolver:
 
 config_option = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # why it cannot be read, the configuration says better
     default=DEFAULT_CONFIG,
     show_default=True,
     metavar="FILE",

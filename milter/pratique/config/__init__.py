@@ -7,9 +7,10 @@ all problems of both files are told at once.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 from pratique.model import Entry, Settings, TrustedList
 
 from .document import ConfigError, Document, Place, Problem
-from .files import NOT_YET, SenderFile, SendersFile, ServiceFile
+from .files import SenderFile, SendersFile, ServiceFile
 from .lists import Placed, hidden, overlaps, warnings_of
 from .trusted import Site
 from .words import validated
@@ -83,18 +84,13 @@ def parse_list(text: str, file: str, local_domains: frozenset[str] = frozenset()
     return parsed
 
 
-def parse_service(text: str, file: str) -> tuple[ServiceFile, tuple[str, ...]]:
-    """The service's file, and warnings. Raises ConfigError."""
+def parse_service(text: str, file: str) -> ServiceFile:
+    """The service's file. Raises ConfigError."""
     document = Document(text, file)
     service, errors = validated(ServiceFile, document, None)
     if service is None:
         raise ConfigError(errors)
-    return service, tuple(map(str, _idle(document)))
-
-
-def _idle(document: Document) -> list[Problem]:
-    text = "this version does not use the key"
-    return [document.at(place, text, of_key=True) for place in NOT_YET if place in document]
+    return service
 
 
 def _or_none(model: type[SenderFile], value: Any, site: Site) -> SenderFile | None:
@@ -123,13 +119,11 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
     except ConfigError as wrong:
         hint = "name the service's file with --config FILE; an empty one will do"
         return Reading(None, _with_hint(wrong, hint))
-    idle: list[Problem] = []  # the service is told of these; of the list's warnings only people are
     warnings: list[Problem] = []
     document: Document | None = None
     try:
         document = Document(text, str(path))
         service, errors = validated(ServiceFile, document, None)
-        idle = _idle(document)
         named = document.value.get("senders") if isinstance(document.value, dict) else None
     except ConfigError as wrong:
         service, errors = None, wrong.problems
@@ -138,7 +132,8 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
     folder = path.parent / (named if isinstance(named, str) else ServiceFile().senders)
     own = frozenset(service.local_domains) if service else frozenset()
     entries: list[Placed] = []
-    for file in _list_files(folder, instead):
+    files = _list_files(folder, instead)
+    for file in files:
         try:
             text = instead[file] if file in instead else read_text(file)
             parsed = parse_list(text, str(file), own, today or datetime.now(UTC).date())
@@ -153,9 +148,10 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
         warnings += parsed.warnings
     errors += overlaps(entries)
     if service is None or errors:
-        return Reading(None, tuple(errors), (*idle, *warnings))
+        return Reading(None, tuple(errors), tuple(warnings))
     senders = TrustedList(tuple(placed.entry for placed in entries))
-    return Reading(service.settings(senders, tuple(map(str, idle))), (), (*idle, *warnings))
+    sources = tuple(map(str, dict.fromkeys((path, folder, *files))))
+    return Reading(replace(service.settings(senders), sources=sources), (), tuple(warnings))
 
 
 def _list_files(path: Path, instead: Iterable[Path]) -> list[Path]:
@@ -193,7 +189,7 @@ def read_text(path: Path) -> str:
             [Problem(str(path), 1, 1, "found a file in UTF-16 (some editors say Unicode): save it as UTF-8")]
         )
     try:
-        return octets.decode("utf-8-sig")
+        return octets.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as problem:
         line = octets[: problem.start].count(b"\n") + 1
         before = octets[octets.rfind(b"\n", 0, problem.start) + 1 : problem.start].decode("utf-8", "replace")
@@ -204,7 +200,6 @@ def read_text(path: Path) -> str:
 
 __all__ = [
     "DEFAULT_CONFIG",
-    "NOT_YET",
     "ConfigError",
     "Document",
     "ParsedList",

@@ -54,17 +54,17 @@ from .values import (
     Flag,
     HeaderName,
     Host,
+    Listen,
     Network,
+    OffOrKeys,
     Servers,
     Socket,
     StaleFor,
     SubjectTag,
     Text,
+    Workers,
     network,
 )
-
-# Keys of a later version: a file that has them is good, and is told that they do nothing here.
-NOT_YET: tuple[tuple[str, ...], ...] = (("workers",), ("stop_timeout",), ("metrics",))
 
 _DEFAULT_LIMITS = Limits()
 
@@ -289,6 +289,14 @@ class LogFile(_Model):
     )
 
 
+class MetricsFile(_Model):
+    """Where Prometheus finds us."""
+
+    listen: Listen = _key(
+        "Address and port", "There is no password: keep to the loopback.", "127.0.0.1:9894", default=("127.0.0.1", 9894)
+    )
+
+
 class ServiceFile(_Model):
     """The service. Every key has a default: an empty file is valid."""
 
@@ -378,11 +386,23 @@ class ServiceFile(_Model):
     dns: DnsFile = _key("DNS", "How DNS is asked.", default=DnsFile())
     limits: LimitsFile = _key("Limits", "Bounds on what is read of a message.", default=LimitsFile())
     log: LogFile = _key("Log", "To standard error, where systemd takes it to the journal.", default=LogFile())
-    workers: Any = None  # see NOT_YET
-    stop_timeout: Any = None
-    metrics: Any = None
+    workers: Workers = _key("Processes", "auto: twice as many as there are CPUs, from 2 to 8.", 4, default=None)
+    stop_timeout: Duration = _key(
+        "How long messages are waited for at a stop",
+        "The MTA defers what is left.",
+        "1m",
+        default=timedelta(seconds=30),
+    )
+    reload_on_change: Flag = _key(
+        "Whether changed files are taken into use untold",
+        "A bad file is logged, and changes nothing.",
+        default=False,
+    )
+    metrics: Annotated[MetricsFile | None, OffOrKeys] = _key(
+        "Figures for Prometheus", "Not given, or off: none.", default=None
+    )
 
-    def settings(self, senders: TrustedList, warnings: tuple[str, ...] = ()) -> Settings:
+    def settings(self, senders: TrustedList) -> Settings:
         hosts = self.trusted_hosts
         return Settings(
             senders=senders,
@@ -407,5 +427,8 @@ class ServiceFile(_Model):
             limits=Limits(**self.limits.model_dump()),
             log_format=self.log.format,
             log_level=self.log.level,
-            warnings=warnings,
+            workers=self.workers,
+            stop_timeout=self.stop_timeout,
+            reload_on_change=self.reload_on_change,
+            metrics=self.metrics.listen if self.metrics else None,
         )

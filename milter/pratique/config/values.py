@@ -217,6 +217,30 @@ def _action(value: Any) -> Action:
     return Action(value)
 
 
+def worker_count(value: Any) -> int | None:
+    """How many processes; None is `auto`."""
+    if value == "auto":
+        return None
+    if type(value) is not int or not 0 < value <= 256:
+        raise ValueError("expected auto, or a number of processes such as 4")
+    return value
+
+
+def _off_or_keys(value: Any) -> Any:
+    return None if value is False else value
+
+
+def _listen(value: Any) -> tuple[str, int]:
+    text = value if isinstance(value, str) else ""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(\d{1,5})", text)
+    try:
+        if match is None or not 0 < int(match[3]) < 65536:
+            raise ValueError
+        return str(ipaddress.ip_address(match[1] or match[2])), int(match[3])
+    except ValueError:
+        raise ValueError("expected an address and a port such as 127.0.0.1:9894") from None
+
+
 def text_schema(kind: str = "text", **more: Any) -> WithJsonSchema:
     """For an editor: text of a kind, which docs/configuration.md names."""
     return WithJsonSchema({"type": "string", "$comment": kind, **more})
@@ -252,6 +276,17 @@ Servers = Annotated[
         }
     ),
 ]
+Workers = Annotated[
+    int | None,
+    BeforeValidator(worker_count),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 256}]}),
+]
+Listen = Annotated[
+    tuple[str, int],
+    BeforeValidator(_listen),
+    text_schema("address and port", pattern=r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):\d{1,5}$"),
+]
+OffOrKeys = BeforeValidator(_off_or_keys)
 Socket = Annotated[
     str, BeforeValidator(_socket), text_schema("socket", pattern=r"^((unix|local):/.*[^/]|inet6?:\d{1,5}(@.+)?)$")
 ]

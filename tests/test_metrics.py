@@ -1,0 +1,203 @@
+"""What Prometheus sees of a real service, and what is made of it: the rules for alerts, and the dashboard."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from conftest import ROOT
+from test_service import configured, running, send, write_list
+
+from harness.ports import free_port, unpacked, wait_until
+from harness.service import PROGRAM
+
+MONITORING = ROOT / "config" / "monitoring"
+
+
+def promtool(*arguments: str | Path, given: str = "") -> str:
+    """What promtool says; it must be content."""
+    program = unpacked("prometheus", "usr/bin/promtool")
+    done = subprocess.run([program, *arguments], input=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+class Scraped:
+    """A service with metrics."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        (folder / "run").mkdir()
+        self.service = running(
+            folder,
+            workers=3,
+            metrics={"listen": f"127.0.0.1:{self.port}"},
+            environment={"RUNTIME_DIRECTORY": str(folder / "run")},
+        )
+
+    def text(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    def values(self, name: str) -> dict[str, float]:
+        """By the values of all labels, in the order of their names."""
+        return {
+            ",".join(value for _, value in sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(self.text())
+            for sample in family.samples
+            if sample.name == name
+        }
+
+
+def test_all_workers_are_summed_and_no_counter_ever_falls(tmp_path: Path) -> None:
+    scraped = Scraped(tmp_path)
+    with scraped.service as service:
+        imitations = "tag,first,imitation"
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(send, [service.address] * 30))
+        assert scraped.values("pratique_messages_total")[imitations] == 30
+        assert scraped.values("pratique_check_duration_seconds_count")[""] == 30
+        write_list(tmp_path, "second")
+        for _ in range(7):
+            assert service.reload("--wait").returncode == 0
+        victim = service.children()[0]
+        os.kill(victim, signal.SIGKILL)
+        assert wait_until(lambda: victim not in service.children(), 10)
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(send, [service.address] * 10))
+        counted = scraped.values("pratique_messages_total")
+        assert counted == {imitations: 30, "tag,second,imitation": 10}
+        # Slots have files, not processes: there were 25, and never more than five generations at a time.
+        assert len(list((tmp_path / "run").glob("metrics-*/counter_*.db"))) <= 15
+        service.signal(signal.SIGTERM)
+        assert service.wait(20) == 0
+        assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_what_the_parent_knows_and_what_is_said_of_it(tmp_path: Path) -> None:
+    scraped = Scraped(tmp_path)
+    with scraped.service as service:
+        assert wait_until(lambda: scraped.values("pratique_workers") == {"": 3}, 10)
+        assert scraped.values("pratique_last_reload_success") == {"": 1}
+        assert scraped.values("pratique_build_info") == {"0.1.0": 1}
+        (tmp_path / "trusted-senders.yaml").write_text("no list")
+        assert service.reload("--wait").returncode == 78
+        assert wait_until(lambda: scraped.values("pratique_last_reload_success") == {"": 0}, 10)
+        assert scraped.values("pratique_generation") == {"": 1}
+        exporter = max(service.children())  # the last that was forked
+        worker = min(service.children())
+        os.kill(worker, signal.SIGKILL)
+        assert wait_until(lambda: scraped.values("pratique_worker_restarts_total") == {"": 1}, 10)
+        send(service.address)
+        promtool("check", "metrics", given=scraped.text())
+        os.kill(exporter, signal.SIGKILL)
+        assert wait_until(lambda: exporter not in service.children(), 10)
+        assert send(service.address).startswith("imitation")
+        assert wait_until(lambda: len(service.children()) == 4, 20)
+        assert scraped.values("pratique_workers") is not None
+
+
+def test_who_connects_and_says_nothing_keeps_nobody_waiting(tmp_path: Path) -> None:
+    scraped = Scraped(tmp_path)
+    with scraped.service, socket.create_connection(("127.0.0.1", scraped.port)) as silent:
+        silent.sendall(b"GET /metrics HT")
+        assert "pratique_workers" in scraped.text()
+
+
+@pytest.mark.parametrize("taken", ["port", "address"])
+def test_a_port_that_cannot_be_had(taken: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        listen = f"127.0.0.1:{port}" if taken == "port" else f"203.0.113.1:{port}"
+        config, _ = configured(tmp_path, metrics={"listen": listen})
+        result = subprocess.run([PROGRAM, "run", "--config", config], capture_output=True, text=True, timeout=30)
+    why = "Address already in use" if taken == "port" else "Cannot assign requested address"
+    assert (result.returncode, result.stderr) == (73, f"pratique: metrics: cannot listen on {listen}: {why}\n")
+    assert not (tmp_path / "milter.sock").exists()
+
+
+def test_counts_that_cannot_be_kept_stop_no_mail(tmp_path: Path) -> None:
+    """No room for the files: the worker serves all the same."""
+    changes = """
+        import os
+        def full(*_):
+            raise OSError(28, "No space left on device")
+        os.posix_fallocate = full
+        """
+    config = {"workers": 1, "metrics": {"listen": f"127.0.0.1:{free_port()}"}}
+    with running(tmp_path, changes, **config) as service:
+        assert send(service.address).startswith("imitation")
+        assert "a worker does not count for Prometheus" in service.log()
+
+
+def test_without_metrics_nothing_is_loaded_for_them() -> None:
+    code = "import sys, pratique.cli; print('prometheus_client' in sys.modules)"
+    program = PROGRAM.with_name("python")
+    assert subprocess.run([program, "-c", code], capture_output=True, text=True, timeout=30).stdout == "False\n"
+
+
+def names(expression: str) -> set[str]:
+    return {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"pratique_\w+", expression)}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of all that is exported, once each has a value."""
+    folder = tmp_path_factory.mktemp("exported")
+    script = f"""
+        import os
+        from pathlib import Path
+        from pratique.model import *
+        from pratique.service import metrics
+        hooks = metrics.hooks(Path({str(folder)!r}), 0)
+        claim = Claim(ClaimKind.LISTED, "x")
+        hooks.decided(Decision(Verdict.VERIFIED, Action.TAG, "x", claim=claim), 0.1)
+        hooks.asked("TXT", "answer", 0.1, True)
+        from prometheus_client import CollectorRegistry, generate_latest
+        from prometheus_client.multiprocess import MultiProcessCollector
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, {str(folder)!r})
+        registry.register(metrics._Known())
+        print(generate_latest(registry).decode())
+        """
+    done = subprocess.run(
+        [PROGRAM.with_name("python"), "-c", "\n".join(line.strip() for line in script.splitlines())],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    promtool("check", "metrics", given=done.stdout)
+    return set(re.findall(r"^# TYPE (\S+)", done.stdout, re.MULTILINE))
+
+
+def test_the_rules_fire_when_they_should(exported: set[str]) -> None:
+    promtool("check", "rules", MONITORING / "alerts.yaml")
+    promtool("test", "rules", ROOT / "tests" / "alerts.yaml")
+    rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"][0]["rules"]
+    assert {name for rule in rules for name in names(rule["expr"])} <= exported
+    tested = (ROOT / "tests" / "alerts.yaml").read_text()
+    assert [rule["alert"] for rule in rules if rule["alert"] not in tested] == []
+
+
+def test_the_dashboard_shows_all_that_is_exported(exported: set[str], tmp_path: Path) -> None:
+    panels = json.loads((MONITORING / "grafana.json").read_text())["panels"]
+    expressions = [target["expr"].replace("$__rate_interval", "5m") for panel in panels for target in panel["targets"]]
+    known = {name for expression in expressions for name in names(expression)}
+    assert known <= exported
+    assert exported - known == {"pratique_build_info", "pratique_generation"}
+    rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(expressions)]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    promtool("check", "rules", tmp_path / "rules.yaml")
