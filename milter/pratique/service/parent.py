@@ -123,7 +123,8 @@ class _Parent:
         tidy_memory()
         while self._stopping is None or self._crew.workers:
             for key, _ in self._selector.select(_STEP if self._busy else _PAUSE):
-                key.data(key.fileobj)
+                if self._selector.get_map().get(key.fileobj) is key:  # and was not dropped by what came just before
+                    key.data(key.fileobj)
             self._tick()
 
     @property
