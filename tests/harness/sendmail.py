@@ -6,7 +6,7 @@ Its network is a loopback on which every address of the world is local: a client
 test gives it, as its real source address, and Sendmail needs no XCLIENT.
 
     with Sendmail() as sendmail:
-        reply = sendmail.send(b"From: a@b.example\\r\\n\\r\\nx", "a@b.example", ["marches@commune.example"], "192.0.2.7")
+        reply = sendmail.send(b"From: a@b.example\\r\\n\\r\\nx", "a@b.example", [BOX], client="192.0.2.7")
         assert sendmail.outcome(reply.queue_id).state == "delivered"
 """
 
@@ -60,9 +60,10 @@ DAEMON_OPTIONS(`Name=MTA-v6, Family=inet6, Addr=::1, Port=25')dnl
 {site}
 define(`LOCAL_MAILER_PATH', `/etc/mail/deliver')dnl
 define(`LOCAL_MAILER_ARGS', `deliver $i $u')dnl
-dnl As with Debian the mailer stays root (S) and gets no -r. It needs no account (w) or alias (A); no octet changes (9).
+dnl As with Debian the mailer stays root (S) and gets no -r. It needs no account (w) and no aliases (A), adds no
+dnl Date, From, Message-Id (DFM: after the milter, and of no interest) and changes no octet (9).
 MODIFY_MAILER_FLAGS(`LOCAL', `+S')dnl
-MODIFY_MAILER_FLAGS(`LOCAL', `-Afhrmw9')dnl
+MODIFY_MAILER_FLAGS(`LOCAL', `-ADFMfhrmw9')dnl
 MAILER(`local')dnl
 MAILER(`smtp')dnl
 """
@@ -160,7 +161,7 @@ class Sendmail:
         for name, text in files.items():
             (etc / name).write_text(text)
             (etc / name).chmod(0o755 if name == "mail/deliver" else 0o644)
-        m4 = [unpacked("m4", "usr/bin/m4"), f"-D_CF_DIR_={cf}/", etc / "mail/sendmail.mc"]
+        m4: list[str | Path] = [unpacked("m4", "usr/bin/m4"), f"-D_CF_DIR_={cf}/", etc / "mail/sendmail.mc"]
         (etc / "mail/sendmail.cf").write_bytes(_output(m4))
         makemap = unpacked("sendmail-bin", "usr/libexec/sendmail/makemap")
         table = "".join(f"{address}\t{user}\n" for address, user in users).encode()
@@ -170,10 +171,10 @@ class Sendmail:
 
     def start(self) -> None:
         """Start the daemon and wait until it listens."""
-        enter = ["unshare", "--mount", "--uts", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER, "sh", self.folder, self.hostname]
+        apart = ["--mount", "--uts", "--net", "--pid", "--fork", "--kill-child"]
+        enter: list[str | Path] = ["unshare", *apart, "sh", "-c", _ENTER, "sh", self.folder, self.hostname]
         program = unpacked("sendmail-bin", "usr/libexec/sendmail/sendmail")
-        command: list[str | Path] = [*enter, unpacked("iproute2", "sbin/ip"), program, "-bD"]
-        self._daemon = Server(command, self.folder / "output")
+        self._daemon = Server([*enter, unpacked("iproute2", "sbin/ip"), program, "-bD"], self.folder / "output")
         if not wait_until(lambda: self._listens() or not self._running(), 20) or not self._running():
             self.stop()
             raise RuntimeError(f"Sendmail did not start:\n{(self.folder / 'output').read_text()}{self.log()}")
@@ -201,7 +202,7 @@ class Sendmail:
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _dial(self, client: str) -> socket.socket:
+    def _dial(self, client: str, port: int = 25) -> socket.socket:
         """A connection to Sendmail from a client's address, made in Sendmail's network."""
         assert self._daemon
         network = f"/proc/{self._daemon.pid}/ns/net"
@@ -216,7 +217,7 @@ class Sendmail:
                 with open(network, "rb") as file:
                     if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
                         raise OSError(ctypes.get_errno(), "setns")
-                made.append(_connect(address))
+                made.append(_connect(address, port))
             except OSError as problem:
                 made.append(problem)
 
@@ -227,9 +228,11 @@ class Sendmail:
             raise made[0]
         return made[0]
 
-    def connect(self, client: str | None = None, helo: str | None = None, login: str | None = None) -> Connection:
+    def connect(
+        self, client: str | None = None, helo: str | None = None, login: str | None = None, port: int = 25
+    ) -> Connection:
         """Open an SMTP connection. `login`: the user `anna` authenticates herself."""
-        return Connection(self._dial(client or "127.0.0.1"), helo=helo, login=login)
+        return Connection(self._dial(client or "127.0.0.1", port), helo=helo, login=login)
 
     def send(
         self,
@@ -263,10 +266,10 @@ class Sendmail:
 
     def release(self, queue_id: str) -> None:
         """Let a quarantined message go on, at once."""
-        self.run(f"-qQI{queue_id}", "-Q")
+        self.run("-qQ", f"-qI{queue_id}", "-Q")
         self.run(f"-qI{queue_id}")
 
-    def queued(self) -> list[str]:
+    def queue(self) -> list[str]:
         """The ids of all messages in the queue, on hold or not."""
         return sorted({path.name[2:] for path in self._queue.glob("[qh]f*")})
 
@@ -285,14 +288,14 @@ class Sendmail:
         raise TimeoutError(f"{queue_id} is still on its way:\n{self.log()[-4000:]}")
 
 
-def _connect(client: ipaddress.IPv4Address | ipaddress.IPv6Address) -> socket.socket:
-    """A connection to port 25 from this address, which need be nobody's."""
+def _connect(client: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> socket.socket:
+    """A connection to Sendmail from this address, which need be nobody's."""
     made = socket.socket(socket.AF_INET if client.version == 4 else socket.AF_INET6)
     try:
         if client.version == 6:
             made.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         made.bind((str(client), 0))
-        made.connect(("127.0.0.1" if client.version == 4 else "::1", 25))
+        made.connect(("127.0.0.1" if client.version == 4 else "::1", port))
     except OSError:
         made.close()
         raise
