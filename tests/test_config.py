@@ -112,11 +112,8 @@ def test_wrong_list(name: str) -> None:
 
 
 def test_keys_of_a_later_version_are_taken_with_a_warning() -> None:
-    _, warnings = parse_service("mode: observe\nworkers: 2\ndns:\n  stale: 24h\n", "f")
-    assert warnings == (
-        "f:2:1: workers: this version does not use the key",
-        "f:4:3: dns.stale: this version does not use the key",
-    )
+    _, warnings = parse_service("mode: observe\ndns:\n  stale: 24h\n", "f")
+    assert warnings == ("f:3:3: dns.stale: this version does not use the key",)
 
 
 def test_all_errors_at_once() -> None:

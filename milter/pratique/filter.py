@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import Milter
 
@@ -45,13 +45,26 @@ def guarded(callback: Callable[..., None]) -> Callable[..., Any]:
     return answering_nothing
 
 
+class Watch(Protocol):
+    """Who wants to know how connections and messages come and go; called by the threads of all connections."""
+
+    def opens(self) -> None: ...
+    def closes(self) -> None: ...
+    def begins(self) -> None: ...
+    def ends(self) -> None: ...
+    def decided(self, decision: Decision, seconds: float) -> None: ...
+
+
 @Milter.header_leading_space
 class Filter(Milter.Base):  # type: ignore[misc]
     """One connection of the MTA; several messages may come over it."""
 
-    def __init__(self, settings: Settings, resolver: Resolver) -> None:
+    def __init__(self, settings: Settings, resolver: Resolver, watch: Watch) -> None:
         self._settings = settings
         self._resolver = resolver
+        self._watch = watch
+        self._in_message = False
+        watch.opens()
         self._client: IPAddress | None = None
         self._helo = ""
         self._forget()
@@ -79,7 +92,9 @@ class Filter(Milter.Base):  # type: ignore[misc]
     @guarded
     @Milter.decode("replace")
     def envfrom(self, path: str, *params: str) -> None:  # noqa: ARG002
-        self._forget()
+        self._end_message()  # which an MTA may leave without a word
+        self._watch.begins()
+        self._in_message = True
         self._mail_from = path[:_MAX_ENVELOPE]
 
     @guarded
@@ -113,15 +128,31 @@ class Filter(Milter.Base):  # type: ignore[misc]
         started = time.monotonic()
         try:
             decision = self._decide()
-            self._log(decision, round(1000 * (time.monotonic() - started)))
-            return self._carry_out(decision)
+            seconds = time.monotonic() - started
+            self._log(decision, round(1000 * seconds))
+            answer = self._carry_out(decision)
+            self._watch.decided(decision, seconds)
+            return answer
         except Exception:
             log.exception("%s: cannot apply the decision, deferring the message", self._queue_id())
             return Milter.TEMPFAIL
+        finally:
+            self._end_message()
 
     def abort(self) -> Any:
-        self._forget()
+        self._end_message()
         return Milter.CONTINUE
+
+    def close(self) -> Any:
+        self._end_message()
+        self._watch.closes()
+        return Milter.CONTINUE
+
+    def _end_message(self) -> None:
+        if self._in_message:
+            self._in_message = False
+            self._watch.ends()
+        self._forget()
 
     # ---- judging: whatever goes wrong here gives `undetermined`
 

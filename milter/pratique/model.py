@@ -462,7 +462,12 @@ class Settings:
     limits: Limits = Limits()
     log_format: str = "logfmt"
     log_level: str = "info"
+    workers: int | None = None  # None: as many as suit the machine
+    stop_timeout: timedelta = timedelta(seconds=30)
+    reload_on_change: bool = False
+    metrics: tuple[str, int] | None = None  # address and port
     warnings: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()  # the files and folders all this comes from
 
     def action(self, verdict: Verdict, entry: Entry | None) -> Action:
         """The entry's action, else the site's. What is verified cannot be acted on."""

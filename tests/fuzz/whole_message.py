@@ -24,6 +24,7 @@ from pratique.filter import Filter
 from pratique.headers import claims_authserv_id
 from pratique.model import Decision, DnsAnswer, Header, HeaderField, Mode, Settings, Verdict
 from pratique.resolver import ZoneResolver
+from pratique.service.worker import Hooks, Tally
 
 from harness import corpus
 from harness.milter_client import Edit, Field, apply_edits
@@ -132,7 +133,7 @@ def check(data: bytes) -> None:
     settings = _BOTH[len(data) % 2]
     mta = _Mta()
     _Log.lines.clear()
-    filter_ = _Noting(settings, _RESOLVER)
+    filter_ = _Noting(settings, _RESOLVER, Tally(Hooks()))
     filter_._setctx(mta)
     client = "192.0.2.20" if path.startswith(b" ") else "203.0.113.66"
     filter_.connect("unknown", socket.AF_INET, (client, 4711))

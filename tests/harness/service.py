@@ -47,7 +47,7 @@ class Service:
         return self._server.wait(timeout)
 
     def stop(self) -> None:
-        """End it at once: libmilter takes up to five seconds over SIGTERM, and there is nothing to save."""
+        """End it at once, with all its workers: there is nothing to save."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self._server.end()

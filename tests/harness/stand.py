@@ -89,8 +89,7 @@ class Stand:
     def stop_filter(self) -> None:
         """End `pratique run`; the MTA finds nobody at the socket then."""
         if self._filter:
-            # libmilter looks for signals every 5 seconds. Nothing is on its way: no need to wait so long.
-            self._filter.end(patience=0.2)
+            self._filter.end()
             self._filter = None
 
     def log_lines(self) -> list[str]:

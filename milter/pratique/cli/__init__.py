@@ -1,4 +1,4 @@
-"""The commands: `run`, `check`, `explain`. For people, and with --json for programs.
+"""The commands: `run`, `reload`, `check`, `explain`. For people, and with --json for programs.
 
 Rules of this module: it speaks to people and decides nothing. Exit statuses are those of sysexits.h. Text from
 a message is escaped before it reaches a terminal.
@@ -15,8 +15,8 @@ import click
 
 from pratique import __version__, service
 
-from . import check, explain
-from .common import EX_CANTCREAT, EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings
+from . import check, explain, reload
+from .common import EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings
 
 
 def main() -> None:
@@ -54,10 +54,11 @@ def run(config: Path) -> None:
     settings = load_settings(config)
     service.set_up_log(settings)
     try:
-        service.run(settings)
+        service.run(config, settings)
     except service.ServiceError as problem:
-        raise CommandError(str(problem), EX_CANTCREAT) from None
+        raise CommandError(str(problem), problem.status) from None
 
 
 commands.add_command(check.command)
 commands.add_command(explain.command)
+commands.add_command(reload.command)

@@ -9,7 +9,7 @@ import click
 from pratique.config import DEFAULT_CONFIG, ConfigError, load
 from pratique.model import Settings
 
-EX_USAGE, EX_DATAERR, EX_SOFTWARE, EX_CANTCREAT, EX_CONFIG = 64, 65, 70, 73, 78
+EX_USAGE, EX_DATAERR, EX_SOFTWARE, EX_CONFIG = 64, 65, 70, 78
 
 
 class CommandError(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pratique.model import Entry, Require, Settings, TrustedList, is_within
@@ -90,7 +91,8 @@ def load(path: Path) -> Settings:
     if problems:
         raise ConfigError(problems)
     check_overlap(entries, str(senders))
-    return service.settings(TrustedList(tuple(entries)), warnings)
+    sources = tuple(map(str, (path, *dict.fromkeys((senders, *files)))))
+    return replace(service.settings(TrustedList(tuple(entries)), warnings), sources=sources)
 
 
 def _read(path: Path) -> str:

@@ -32,17 +32,20 @@ from .values import (
     Duration,
     Host,
     ListedAddress,
+    Listen,
     Network,
+    OffOrKeys,
     Servers,
     Signer,
     Text,
     header_name,
     socket_address,
     subject_prefix,
+    worker_count,
 )
 
 # Keys of a later version: a file that has them is good, and is told that they do nothing here.
-NOT_YET: tuple[tuple[str, ...], ...] = (("workers",), ("stop_timeout",), ("metrics",), ("dns", "stale"))
+NOT_YET: tuple[tuple[str, ...], ...] = (("dns", "stale"),)
 
 _DEFAULT_LIMITS = Limits()
 
@@ -129,6 +132,12 @@ class LogFile(_Model):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class MetricsFile(_Model):
+    """Where Prometheus finds us."""
+
+    listen: Listen = ("127.0.0.1", 9894)
+
+
 class ServiceFile(_Model):
     """pratique.yaml"""
 
@@ -150,9 +159,10 @@ class ServiceFile(_Model):
     dns: DnsFile = DnsFile()
     limits: LimitsFile = LimitsFile()
     log: LogFile = LogFile()
-    workers: Any = None  # see NOT_YET
-    stop_timeout: Any = None
-    metrics: Any = None
+    workers: Annotated[int | None, BeforeValidator(worker_count)] = None
+    stop_timeout: Duration = timedelta(seconds=30)
+    reload_on_change: Annotated[bool, Field(strict=True)] = False
+    metrics: Annotated[MetricsFile | None, OffOrKeys] = None
 
     def settings(self, senders: TrustedList, warnings: tuple[str, ...] = ()) -> Settings:
         hosts = self.trusted_hosts
@@ -176,6 +186,10 @@ class ServiceFile(_Model):
             limits=Limits(**self.limits.model_dump()),
             log_format=self.log.format,
             log_level=self.log.level,
+            workers=self.workers,
+            stop_timeout=self.stop_timeout,
+            reload_on_change=self.reload_on_change,
+            metrics=self.metrics.listen if self.metrics else None,
             warnings=warnings,
         )
 

@@ -106,6 +106,30 @@ def socket_address(value: str) -> str:
     return value
 
 
+def worker_count(value: Any) -> int | None:
+    """How many processes; None is `auto`."""
+    if value == "auto":
+        return None
+    if type(value) is not int or not 0 < value <= 256:
+        raise ValueError("expected auto, or a number of processes such as 4")
+    return value
+
+
+def _off_or_keys(value: Any) -> Any:
+    return None if value is False else value
+
+
+def _listen(value: Any) -> tuple[str, int]:
+    text = value if isinstance(value, str) else ""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(\d{1,5})", text)
+    try:
+        if match is None or not 0 < int(match[3]) < 65536:
+            raise ValueError
+        return str(ipaddress.ip_address(match[1] or match[2])), int(match[3])
+    except ValueError:
+        raise ValueError("expected an address and a port such as 127.0.0.1:9894") from None
+
+
 def header_name(value: str) -> str:
     if not re.fullmatch(r"X-[A-Za-z0-9-]{1,60}", value):
         raise ValueError(f"expected a field name that begins with X-, such as {DEFAULT_HEADER}")
@@ -166,4 +190,6 @@ Actions = Annotated[dict[Verdict, Action], BeforeValidator(_actions)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1 << 30)]
 Date = Annotated[date, BeforeValidator(_date)]
 Servers = Annotated[tuple[tuple[str, int], ...], BeforeValidator(_servers)]
+Listen = Annotated[tuple[str, int], BeforeValidator(_listen)]
+OffOrKeys = BeforeValidator(_off_or_keys)
 Signer = Annotated[str, BeforeValidator(_signer)]

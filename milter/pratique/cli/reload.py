@@ -1,0 +1,25 @@
+"""`pratique reload`: has the running service take its files into use, and says whether it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pratique import service
+
+from .common import CommandError, config_option
+
+_PATIENCE = 150.0  # seconds: longer than the service needs to give up
+
+
+@click.command("reload")
+@config_option
+@click.option("--wait", is_flag=True, help="wait for the outcome: exit 0, or 78 with every error in the files")
+def command(config: Path, wait: bool) -> None:
+    """Have the service take both files into use. If they are bad, it keeps what it has."""
+    answer = service.ask(config, wait, _PATIENCE)
+    if answer.status:
+        raise CommandError("\npratique: ".join(answer.lines), answer.status)
+    for line in answer.lines:
+        click.echo(f"pratique: {line}", err=line.startswith("warning: "))

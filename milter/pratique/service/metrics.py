@@ -1,0 +1,158 @@
+"""What is counted for Prometheus, and the process that serves it. Imported only where `metrics` is on.
+
+Rules of this module: the only one that imports prometheus_client. No label comes from a message: `sender` is the id of
+an entry, the others are words of ours.
+
+Each worker counts into files of its own that are mapped into memory, and the exporter adds them up when it is asked. A
+file belongs to a slot and not to a process: the next worker in the slot goes on where the last one ended. So a counter
+never falls, and a hundred reloads leave no hundred files.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import prometheus_client.values
+from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from pratique import __version__
+from pratique.model import Decision
+
+from .worker import Hooks
+
+# Taken from the disk at once: a page that has no room when it is first written to kills the process.
+_FILES = {"counter": 1 << 18, "histogram": 1 << 16}
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PATIENCE = 5  # seconds for a client that does not go on
+
+
+class Figures(NamedTuple):
+    """What the parent knows."""
+
+    workers: int = 0
+    restarts: int = 0
+    generation: int = 0
+    in_flight: int = 0
+    reload_good: bool = True
+    reload_time: float = 0.0  # of the last reload, or of the start
+
+    def packed(self) -> bytes:
+        return json.dumps(self).encode()
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Figures:
+        return cls(*json.loads(data))
+
+
+# ---- in a worker -----------------------------------------------------------------------------------
+
+
+def hooks(folder: Path, slot: int) -> Hooks:
+    """The counters of the worker in a slot. Raises OSError where there is no room for them."""
+    for kind, size in _FILES.items():
+        descriptor = os.open(folder / f"{kind}_{slot}.db", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        finally:
+            os.close(descriptor)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    prometheus_client.values.ValueClass = prometheus_client.values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
+    counters = _Counters(CollectorRegistry())
+    return Hooks(counters.decided, counters.asked)
+
+
+class _Counters:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = functools.partial(Counter, registry=registry)
+        histogram = functools.partial(Histogram, registry=registry, buckets=_SECONDS)
+        self._messages = counter("pratique_messages", "Messages judged.", ("verdict", "action", "sender"))
+        self._checks = histogram("pratique_check_duration_seconds", "Time from end of message to the decision.")
+        self._dkim = counter("pratique_dkim_results", "DKIM results of messages that claim a sender.", ("result",))
+        self._spf = counter("pratique_spf_results", "SPF results of messages that claim a sender.", ("result",))
+        self._queries = counter("pratique_dns_queries", "Questions that went to the network.", ("type", "status"))
+        self._query_time = histogram("pratique_dns_query_seconds", "Time until DNS answered, or did not.")
+        self._stale = counter("pratique_dns_stale_answers", "Old answers that stood in for failed ones.")
+
+    def decided(self, decision: Decision, seconds: float) -> None:
+        self._messages.labels(decision.verdict.value, decision.action.value, decision.sender or "").inc()
+        self._checks.observe(seconds)
+        if decision.claim.needs_evidence:
+            self._dkim.labels(decision.evidence.dkim_result.value).inc()
+            self._spf.labels(decision.evidence.spf.result.value).inc()
+
+    def asked(self, rdtype: str, status: str, seconds: float, stale: bool) -> None:
+        """One question to DNS: what came of it on the network, and whether an old answer was given instead."""
+        self._queries.labels(rdtype, status).inc()
+        self._query_time.observe(seconds)
+        if stale:
+            self._stale.inc()
+
+
+# ---- in the exporter -------------------------------------------------------------------------------
+
+
+def export(listening: socket.socket, folder: Path, parent: socket.socket) -> None:
+    """Serve all workers' figures over HTTP; what only the parent knows it sends."""
+    known = _Known()
+    registry = CollectorRegistry()
+    registry.register(known)
+    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    server = _Server(listening)
+    server.set_app(make_wsgi_app(registry))
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    while data := parent.recv(4096):
+        known.figures = Figures.unpacked(data)
+
+
+class _Known(Collector):
+    figures = Figures()
+
+    def collect(self) -> Iterator[Metric]:
+        now = self.figures
+        gauges = (
+            ("pratique_workers", "Workers that serve, those of old generations included.", now.workers),
+            ("pratique_generation", "Counts the configurations taken into use since the start.", now.generation),
+            ("pratique_messages_in_flight", "Messages that have begun and are not answered.", now.in_flight),
+            ("pratique_last_reload_success", "Whether the last reload took the files.", now.reload_good),
+            ("pratique_last_reload_timestamp_seconds", "When the last reload was tried.", now.reload_time),
+        )
+        for name, text, value in gauges:
+            yield GaugeMetricFamily(name, text, value=float(value))
+        text = "Workers that ended and were replaced."
+        yield CounterMetricFamily("pratique_worker_restarts", text, value=float(now.restarts))
+        build = GaugeMetricFamily("pratique_build_info", "Which Pratique this is.", labels=("version",))
+        build.add_metric((__version__,), 1.0)
+        yield build
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    """An HTTP server on a socket that is already there."""
+
+    daemon_threads = True
+
+    def __init__(self, listening: socket.socket) -> None:
+        address = listening.getsockname()
+        super().__init__(address[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.server_name, self.server_port = address[0], address[1]
+        self.setup_environ()
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _PATIENCE
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+        """Nothing: the log is about mail."""

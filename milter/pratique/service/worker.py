@@ -1,0 +1,200 @@
+"""A worker: libmilter in threads, and in the main thread who listens to the parent.
+
+Rules of this module: the parent says what to do, the worker says once a second how it is. That it does proves that
+its interpreter still runs: a thread that never lets go of it silences the worker, and the parent replaces it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, NoReturn
+
+from pratique.filter import Filter
+from pratique.model import Decision, Settings, Verdict
+from pratique.resolver import NetworkResolver
+
+from .libmilter import Listener
+from .log import log
+
+_BEAT = 1.0  # seconds between two signs of life
+_STEP = 0.05  # seconds between two looks at whether a leaving worker may go
+_SETTLED = 0.2  # seconds in which libmilter has surely sent its last answer
+_GREETED = 1.0  # seconds in which an MTA that has connected has surely spoken: before it does, nobody knows of it
+_LINGER = 330.0  # seconds that a session of an old generation may go on: Postfix keeps an idle one for 300
+
+_FORMAT = struct.Struct("!cQQI")
+
+
+class Order(Enum):
+    """What the parent wants."""
+
+    ACCEPT = b"A"  # begin
+    LEAVE = b"L"  # accept no more; the sessions that are open may go on till they end
+    STOP = b"S"  # accept no more; finish the messages that have begun
+
+
+class State(Enum):
+    """What a worker does."""
+
+    READY = b"R"  # can begin
+    ACCEPTING = b"A"
+    LEAVING = b"L"
+    STOPPING = b"S"
+
+
+class Report(NamedTuple):
+    """A sign of life."""
+
+    state: State = State.READY
+    messages: int = 0
+    verified: int = 0
+    in_flight: int = 0
+
+    def packed(self) -> bytes:
+        return _FORMAT.pack(self.state.value, self.messages, self.verified, self.in_flight)
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Report:
+        state, *figures = _FORMAT.unpack(data)
+        return cls(State(state), *figures)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is counted besides: for Prometheus, where that is on."""
+
+    decided: Callable[[Decision, float], None] = lambda _decision, _seconds: None
+    asked: Callable[[str, str, float, bool], None] = lambda _rdtype, _status, _seconds, _stale: None
+
+
+class Tally:
+    """Counts messages, and keeps new ones from beginning in a worker that stops. Called by all sessions."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self.messages = self.verified = self.in_flight = self.sessions = 0
+        self.changed = time.monotonic()
+        self.closed = False
+        self._hooks = hooks
+        self._lock = threading.Lock()
+
+    def opens(self) -> None:
+        """A connection has spoken its first word."""
+        self._count(sessions=1)
+
+    def closes(self) -> None:
+        """A connection has ended."""
+        self._count(sessions=-1)
+
+    def begins(self) -> None:
+        """A message begins. In a worker that stops it does not: its session is cut soon, and the MTA defers it."""
+        if self.closed:
+            threading.Event().wait()
+        self._count(messages=1)
+
+    def ends(self) -> None:
+        """A message is answered, or given up."""
+        self._count(messages=-1)
+
+    def _count(self, sessions: int = 0, messages: int = 0) -> None:
+        with self._lock:
+            self.sessions += sessions
+            self.in_flight += messages
+            self.changed = time.monotonic()
+
+    def decided(self, decision: Decision, seconds: float) -> None:
+        """A message was judged."""
+        with self._lock:
+            self.messages += 1
+            self.verified += decision.verdict is Verdict.VERIFIED
+        try:
+            self._hooks.decided(decision, seconds)
+        except Exception:  # a count that cannot be kept stops no mail
+            log.exception("cannot count a message")
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether nothing has come or gone for some time."""
+        return time.monotonic() - self.changed > seconds
+
+
+def serve(settings: Settings, listener: Listener, parent: socket.socket, hooks: Hooks) -> NoReturn:
+    """Wait for the parent's order to begin, serve, and end the process when it says so."""
+    tally = Tally(hooks)
+    # `hooks.asked` is for the resolver, which is to call it once for each question that went to the network.
+    # What the resolver does in a thread of its own begins here too, after the fork.
+    resolver = NetworkResolver(settings.dns)
+    factory = functools.partial(Filter, settings, resolver, tally)
+    _Worker(settings, listener, parent, tally, factory).run()
+
+
+class _Worker:
+    def __init__(
+        self, settings: Settings, listener: Listener, parent: socket.socket, tally: Tally, factory: Callable[[], Filter]
+    ) -> None:
+        self._stop_timeout = settings.stop_timeout.total_seconds()
+        self._listener = listener
+        self._parent = parent
+        self._tally = tally
+        self._factory = factory
+        self._state = State.READY
+        self._paused = self._until = 0.0
+
+    def run(self) -> NoReturn:
+        waiting = select.poll()
+        waiting.register(self._parent, select.POLLIN)
+        self._report()
+        beat = time.monotonic()
+        while True:
+            leaving = self._state in (State.LEAVING, State.STOPPING)
+            if waiting.poll(1000 * (_STEP if leaving else _BEAT)):
+                self._obey(self._parent.recv(1))
+                self._report()
+            if leaving and self._may_go():
+                self._report()
+                os._exit(0)
+            if time.monotonic() - beat >= _BEAT:
+                self._report()
+                beat = time.monotonic()
+
+    def _report(self) -> None:
+        tally = self._tally
+        report = Report(self._state, tally.messages, tally.verified, tally.in_flight)
+        with contextlib.suppress(BlockingIOError):  # a parent that does not listen now has enough of them to read
+            self._parent.send(report.packed(), socket.MSG_DONTWAIT)
+
+    def _obey(self, order: bytes) -> None:
+        match Order(order):
+            case Order.ACCEPT:
+                self._listener.start(self._factory)
+                self._state = State.ACCEPTING
+            case Order.LEAVE:
+                self._pause(State.LEAVING, _LINGER)
+            case Order.STOP:
+                self._stop()
+
+    def _stop(self) -> None:
+        self._tally.closed = True
+        self._pause(State.STOPPING, self._stop_timeout)
+
+    def _pause(self, state: State, seconds: float) -> None:
+        self._listener.pause()
+        self._state, self._paused = state, time.monotonic()
+        self._until = self._paused + seconds
+
+    def _may_go(self) -> bool:
+        late = time.monotonic() > self._until
+        if self._state is State.STOPPING:
+            return late or (self._tally.in_flight == 0 and self._tally.quiet(_SETTLED))
+        if late:
+            self._stop()
+        long_enough = time.monotonic() - self._paused > _GREETED
+        return self._tally.sessions == 0 and self._tally.quiet(_SETTLED) and long_enough
