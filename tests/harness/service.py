@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +19,17 @@ PROGRAM = Path(sys.executable).with_name("pratique")
 class Service:
     """Serves with a configuration file until the context is left. `program` stands in for `pratique`."""
 
-    def __init__(self, config: Path, address: str, program: Sequence[str | Path] = (PROGRAM,)) -> None:
+    def __init__(
+        self, config: Path, address: str, program: Sequence[str | Path] = (PROGRAM,), **environment: str
+    ) -> None:
         self.address = address
         self._config = config
         self._program = program
+        self._environment = dict(os.environ) | environment
         self._log = config.with_suffix(".log")
 
     def __enter__(self) -> Service:
-        self._server = Server([*self._program, "run", "--config", self._config], self._log, env=dict(os.environ))
+        self._server = Server([*self._program, "run", "--config", self._config], self._log, env=self._environment)
         try:
             wait_ready(self.address)
         except OSError:
@@ -42,6 +46,21 @@ class Service:
 
     def running(self) -> bool:
         return self._server.running()
+
+    def children(self) -> list[int]:
+        """All processes that it has forked and not buried: workers, and where metrics are on who serves them."""
+        try:
+            return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        except FileNotFoundError:
+            return []
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def reload(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """`pratique reload` with the same configuration file."""
+        command: list[str | Path] = [PROGRAM, "reload", "--config", self._config, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=self._environment)
 
     def wait(self, timeout: float) -> int:
         return self._server.wait(timeout)
