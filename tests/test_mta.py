@@ -36,6 +36,7 @@ from harness.mail import (
     tag,
 )
 from harness.odd import BODY, FORGED, ODD
+from harness.ports import wait_until
 from harness.sendmail import Sendmail
 from harness.stand import SHIPPED, Stand
 
@@ -207,7 +208,7 @@ def test_no_message_is_smuggled_in_another(stand: Stand) -> None:
         reply = send(stand, notice("x@shop.example") + commands_inside.encode(), session(GENUINE), raw=True)
         if isinstance(stand.mta, Sendmail):
             assert (reply.code, reply.text) == refusal(stand, end.encode())
-            assert stand.mta.queue() == []
+            assert wait_until(lambda: not stand.mta.queue(), 5)
         else:
             lines, below = arrived(stand, reply)
             assert tag(lines) == UNCLAIMED
@@ -280,6 +281,6 @@ def test_mail_is_put_off_while_the_filter_is_down(strict_stand: Stand) -> None:
     if not isinstance(strict_stand.mta, Sendmail):
         text = "4.7.1 Service unavailable - try again later"
     assert (reply.code, reply.text) == (451, text)
-    assert strict_stand.mta.queue() == []
+    assert wait_until(lambda: not strict_stand.mta.queue(), 5)
     strict_stand.start_filter()
     assert tag(arrived(strict_stand, send(strict_stand, notice(), session(GENUINE)))[0]) == VERIFIED
