@@ -166,15 +166,14 @@ def test_killed_workers_are_replaced_and_cost_their_own_messages_only(tmp_path: 
         assert service.log().count("has ended by itself (signal 9)") == 6
 
 
-@pytest.mark.parametrize("changes", ["import pratique.service.crew as crew\ncrew.SILENCE = 3"])
-def test_a_worker_that_hangs_is_replaced(changes: str, tmp_path: Path) -> None:
-    with running(tmp_path, changes) as service:
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path, "import pratique.service.crew as crew\ncrew.SILENCE = 4") as service:
         stopped = service.children()
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         assert wait_until(lambda: not set(stopped) & set(service.children()), 20)
         assert send(service.address) == imitation("first")
-        assert service.log().count(" hangs: killed, ") == 2
+        assert service.log().count(" hangs: killed, ") >= 2
 
 
 def test_a_worker_whose_interpreter_is_held_is_replaced(tmp_path: Path) -> None:
@@ -183,7 +182,7 @@ def test_a_worker_whose_interpreter_is_held_is_replaced(tmp_path: Path) -> None:
         import re
         import pratique.service.crew as crew
         from pratique.filter import Filter
-        crew.SILENCE = 3
+        crew.SILENCE = 4
         whole = Filter._decide
         def stuck(self):
             if self._queue_id() == "4STUCK":
@@ -364,7 +363,7 @@ def test_reload_over_an_internet_socket(tmp_path: Path) -> None:
         other = tmp_path / "other"
         other.mkdir()
         config, _ = configured(other)
-        command = [PROGRAM, "reload", "--config", config]
+        command: list[str | Path] = [PROGRAM, "reload", "--config", config]
         result = subprocess.run(command, capture_output=True, text=True, timeout=30, env=os.environ | environment)
         assert result.returncode == 69
         assert f"the service here has {tmp_path}/pratique.yaml" in result.stderr
@@ -620,7 +619,9 @@ class Systemd:
     def wait_for(self, line: str) -> list[str]:
         """All that was said until a line that begins so."""
         said: list[str] = []
+        deadline = time.monotonic() + 20
         while not any(known.startswith(line) for known in said):
+            assert time.monotonic() < deadline, f"{line} is missing: {said}"
             said += self._socket.recv(4096).decode().splitlines()
         return said
 

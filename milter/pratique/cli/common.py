@@ -32,7 +32,7 @@ def load_settings(config: Path) -> Settings:
 
 config_option = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # why it cannot be read, the configuration says better
     default=DEFAULT_CONFIG,
     show_default=True,
     metavar="FILE",

@@ -7,7 +7,9 @@ all problems of a file are told at once.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -76,9 +78,7 @@ def load(path: Path) -> Settings:
     """Both files. Raises ConfigError; nothing else."""
     service, warnings = parse_service(_read(path), str(path))
     senders = path.parent / service.senders
-    files = sorted(senders.glob("*.yaml")) if senders.is_dir() else [senders]
-    if not files:
-        raise ConfigError(f"{senders}: there is no .yaml file in this folder")
+    files = _lists(senders)
     problems: list[Problem] = []
     entries: list[Entry] = []
     for file in files:
@@ -93,6 +93,20 @@ def load(path: Path) -> Settings:
     check_overlap(entries, str(senders))
     sources = tuple(map(str, (path, *dict.fromkeys((senders, *files)))))
     return replace(service.settings(TrustedList(tuple(entries)), warnings), sources=sources)
+
+
+def _lists(senders: Path) -> list[Path]:
+    """The files of a list: itself, or those of a folder."""
+    try:
+        names = sorted(os.listdir(senders)) if stat.S_ISDIR(senders.stat().st_mode) else None
+    except OSError as problem:
+        raise ConfigError(f"{senders}: {problem.strerror}") from None
+    if names is None:
+        return [senders]
+    files = [senders / name for name in names if name.endswith(".yaml")]
+    if not files:
+        raise ConfigError(f"{senders}: there is no .yaml file in this folder")
+    return files
 
 
 def _read(path: Path) -> str:

@@ -25,6 +25,7 @@ from .worker import Hooks, Order, Report, State
 
 SILENCE = 15.0  # seconds without a sign of life after which a worker hangs
 START = 30.0  # seconds within which a worker must be ready
+_ABSENT = 5.0  # seconds in which it was we who heard nothing
 _TRIES = 5  # deaths before readiness, one after the other, with which we give up
 _WAITS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before the next try
 _YOUNG = 10.0  # seconds: a worker that dies younger is replaced after a moment only
@@ -200,7 +201,7 @@ class Crew:
     def tick(self) -> None:
         """Kill those that hang."""
         now = time.monotonic()
-        if now - self._looked > SILENCE / 3:  # it is we who did not listen, stopped or starved
+        if now - self._looked > _ABSENT:  # it is we who did not listen, stopped or starved
             for one in self.workers.values():
                 one.heard = one.begun = now
         self._looked = now

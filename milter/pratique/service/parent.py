@@ -100,8 +100,7 @@ class _Parent:
         self._look_every = min(_LOOK, watchdog / 3) if watchdog else _LOOK
         self._probe = Probe(self._selector, settings.socket, self._looked)
         self._next_look = 0.0
-        self._ready = False
-        self._told_reloading = False
+        self._ready = self._told_of_reload = False
         self._stopping: float | None = None  # since when
         self._wake = _signals()
         self._selector.register(self._wake[0], selectors.EVENT_READ, self._signalled)
@@ -193,15 +192,14 @@ class _Parent:
 
     def _reload(self, why: str, reply: Reply | None) -> None:
         if self._stopping is None:
-            self._told_reloading = True
             self._notifier.reloading()
+            self._told_of_reload = True
             self._reloading.ask(why, [reply] if reply else [])
 
     def _look_at_reload(self) -> None:
         self._reloading.tick()
-        # Bad files end a reload between two ticks: systemd must be told of that end, too.
-        if self._told_reloading and not self._reloading.going_on and self._ready:
-            self._told_reloading = False
+        if self._told_of_reload and self._ready and not self._reloading.going_on:
+            self._told_of_reload = False
             self._notifier.ready()
 
     def _asked(self, reply: Reply | None) -> None:
