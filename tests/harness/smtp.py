@@ -1,7 +1,11 @@
-"""A plain SMTP client for tests: what it is given goes over the wire as it is, and XCLIENT plays the client."""
+"""A plain SMTP client for tests: what it is given goes over the wire as it is, and XCLIENT plays the client.
+
+Sendmail has no XCLIENT: it is given a connection that is open already, and a user logs in.
+"""
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
 from collections.abc import Sequence
@@ -9,7 +13,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
 
-Stage = Literal["connect", "xclient", "helo", "mail", "rcpt", "data", "message", "command"]
+PASSWORD = "secret"  # of whoever logs in at a server without XCLIENT
+
+Stage = Literal["connect", "xclient", "helo", "auth", "mail", "rcpt", "data", "message", "command"]
 
 
 @dataclass(frozen=True)
@@ -23,32 +29,38 @@ class Reply:
 
 
 class Connection:
-    """One SMTP connection; `client` and the other facts are played by XCLIENT.
+    """One SMTP connection to a port, where `client` and the other facts are played by XCLIENT; or over a connection
+    that comes from the client already, where `login` is a real one.
 
     Where the server refused the connection, `opening` is its refusal and every message gets it.
     """
 
     def __init__(
         self,
-        port: int,
+        server: int | socket.socket,
         client: str | None = None,
         helo: str | None = None,
         client_name: str | None = None,
         login: str | None = None,
-        timeout: float = 60,
+        timeout: float = 15,
     ) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+        played = isinstance(server, int)
+        self.socket = socket.create_connection(("127.0.0.1", server)) if isinstance(server, int) else server
+        self.socket.settimeout(timeout)
         # A command waits for its reply: with Nagle's algorithm a large message would wait for ACKs, too.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._input = self.socket.makefile("rb")
         self.opening = self.reply("connect")
-        if self.opening.code == 220 and (client or client_name or login):
+        if self.opening.code == 220 and played and (client or client_name or login):
             address = f"IPV6:{client}" if client and ":" in client else client or "127.0.0.1"
             facts = f"ADDR={address} NAME={_xtext(client_name) if client_name else '[UNAVAILABLE]'}"
             facts += f" LOGIN={_xtext(login)}" if login else ""
             self.opening = self.command(f"XCLIENT {facts}".encode(), "xclient")
         if self.opening.code == 220:
             self.opening = self.command(b"EHLO " + (helo or "client.example").encode(), "helo")
+        if self.opening.code == 250 and login and not played:
+            plain = base64.b64encode(f"\0{login}\0{PASSWORD}".encode())
+            self.opening = self.command(b"AUTH PLAIN " + plain, "auth")
 
     def __enter__(self) -> Connection:
         return self
@@ -72,8 +84,9 @@ class Connection:
                 raise ConnectionError(f"the server closed the connection ({stage}) after {lines}")
             lines.append(line.decode("utf-8", "replace").rstrip("\r\n"))
         text = "\n".join(line[4:] for line in lines)
-        queued = re.search(r"queued as (\w+)", text)
-        return Reply(int(lines[-1][:3]), text, queued[1] if queued else None, stage)
+        queued = re.search(r"queued as (\w+)|2\.0\.0 (\w+) Message accepted", text)
+        queue_id = (queued[1] or queued[2]) if queued else None
+        return Reply(int(lines[-1][:3]), text, queue_id, stage)
 
     def message(
         self,

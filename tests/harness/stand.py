@@ -1,11 +1,11 @@
-"""A whole site for tests: a DNS server with a zone of ours, `pratique run`, and a private Postfix before it.
+"""A whole site for tests: a DNS server with a zone of ours, `pratique run`, and a private MTA before it.
 
     with Stand(SHIPPED / "pratique.yaml", zone) as stand:
         reply = stand.postfix.send(message, "a@b.example", ["marches@commune.example"], client="192.0.2.7")
         print(stand.postfix.outcome(reply.queue_id), stand.log_line(reply.queue_id))
 
-Postfix has the very settings of config/postfix/, the service those of a pratique.yaml: but for socket and
-DNS server, which are the stand's own.
+Postfix has the very settings of config/postfix/ (Sendmail: config/sendmail/), the service those of a
+pratique.yaml: but for socket and DNS server, which are the stand's own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import yaml
 from harness.dns_server import DnsServer
 from harness.ports import CHECKOUT, Server, wait_until
 from harness.postfix import Postfix
+from harness.sendmail import Sendmail
 
 SHIPPED = CHECKOUT / "config"
 
@@ -32,11 +33,13 @@ SHIPPED = CHECKOUT / "config"
 class Stand:
     """Runs while the context is open. `overrides` are laid over what the file `config` says.
 
-    `second_cleanup`: with the lines of master.cf.pratique. `config` is then the service's file in force,
-    `log` its log.
+    `second_cleanup`: with the lines of master.cf.pratique. `mta`: another than a Postfix with the shipped lines.
+    `config` is then the service's file in force, `log` its log.
     """
 
-    def __init__(self, config: Path, zone: str, *, second_cleanup: bool = False, **overrides: Any) -> None:
+    def __init__(
+        self, config: Path, zone: str, *, second_cleanup: bool = False, mta: Sendmail | None = None, **overrides: Any
+    ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="pratique-stand-")
         self._running = ExitStack()
         self._filter: Server | None = None
@@ -44,17 +47,19 @@ class Stand:
         self.config = self.folder / "pratique.yaml"
         self.log = self.folder / "log"
         self.dns = DnsServer(zone)
-        smtpd, *services = shipped_master_cf() if second_cleanup else ["n - n - - smtpd"]
-        # What holds while the filter is down must come from the shipped line, not from the site's default.
-        main_cf = {"milter_default_action": "accept"} | shipped_main_cf()
-        self.postfix = Postfix(main_cf=main_cf, master_cf=services, smtpd=smtpd)
-        shutil.copy(SHIPPED / "postfix/header_checks.pratique", self.postfix.folder / "conf")
-        self.socket = self.postfix.socket_directory / "milter.sock"
+        self.mta = mta or _shipped_postfix(second_cleanup)
+        self.socket = self.mta.socket_directory / "milter.sock"
         settings = (yaml.safe_load(config.read_text()) or {}) | overrides
         settings["senders"] = str(config.resolve().parent / settings.get("senders", "trusted-senders.yaml"))
         settings["socket"] = f"unix:{self.socket}"
         settings["dns"] = settings.get("dns", {}) | {"servers": [self.dns.address]}
         self.config.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    @property
+    def postfix(self) -> Postfix:
+        """The MTA, where it is Postfix."""
+        assert isinstance(self.mta, Postfix)
+        return self.mta
 
     def __enter__(self) -> Stand:
         with ExitStack() as running:  # which ends in reverse what has begun, where the next does not begin
@@ -62,7 +67,7 @@ class Stand:
             running.enter_context(self.dns)
             running.callback(self.stop_filter)
             self.start_filter()
-            running.enter_context(self.postfix)
+            running.enter_context(self.mta)
             self._running = running.pop_all()
         return self
 
@@ -82,7 +87,7 @@ class Stand:
             raise RuntimeError(f"pratique did not start:\n{self.log.read_text(errors='replace')}")
 
     def stop_filter(self) -> None:
-        """End `pratique run`; Postfix finds nobody at the socket then."""
+        """End `pratique run`; the MTA finds nobody at the socket then."""
         if self._filter:
             self._filter.end()
             self._filter = None
@@ -94,6 +99,15 @@ class Stand:
     def log_line(self, queue_id: str | None) -> str | None:
         """The line about a message."""
         return next((line for line in self.log_lines() if line.startswith(f"{queue_id}: ")), None)
+
+
+def _shipped_postfix(second_cleanup: bool) -> Postfix:
+    smtpd, *services = shipped_master_cf() if second_cleanup else ["n - n - - smtpd"]
+    # What holds while the filter is down must come from the shipped line, not from the site's default.
+    main_cf = {"milter_default_action": "accept"} | shipped_main_cf()
+    postfix = Postfix(main_cf=main_cf, master_cf=services, smtpd=smtpd)
+    shutil.copy(SHIPPED / "postfix/header_checks.pratique", postfix.folder / "conf")
+    return postfix
 
 
 def listens(place: Path) -> bool:

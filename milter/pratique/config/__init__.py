@@ -8,6 +8,7 @@ all problems of both files are told at once.
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -159,7 +160,8 @@ def _list_files(path: Path, instead: Iterable[Path]) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        return sorted({*path.glob("*.yaml"), *(file for file in instead if file.parent == path)}) or [path / "*.yaml"]
+        names = {path / name for name in os.listdir(path) if name.endswith(".yaml")}
+        return sorted(names | {file for file in instead if file.parent == path}) or [path / "*.yaml"]
     except OSError:
         return [path]
 
