@@ -154,8 +154,8 @@ def unsigned_value(field: HeaderField) -> bytes:
     """The field's value with what `b=` holds taken out (RFC 6376 §3.7), blanks round it included."""
     start = 0
     for spec in field.value.split(b";"):
-        name, equals, _ = spec.partition(b"=")
-        if equals and name.strip(b" \t\r\n") == b"b":
+        name = spec.partition(b"=")[0]
+        if name.strip(b" \t\r\n") == b"b":
             return field.value[: start + len(name) + 1] + field.value[start + len(spec) :]
         start += len(spec) + 1
     return field.value
