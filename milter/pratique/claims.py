@@ -191,9 +191,10 @@ def _local_part(local: str) -> str:
     """A pattern for a local part of the list. Of one with `*` what stands before the first and behind the last is
     looked for, not far apart: a regular expression with more freedom is quadratic."""
     head, star, rest = local.partition("*")
-    start = r"(?<![a-z0-9])" + re.escape(head) if head else ""
-    gap = r"[^\s@]{0,64}" if head and star else ""
-    return start + gap + re.escape(rest.rpartition("*")[2])
+    tail = re.escape(rest.rpartition("*")[2])
+    if not head:
+        return tail
+    return r"(?<![a-z0-9])" + re.escape(head) + (r"[^\s@]{0,64}" if star else "") + tail
 
 
 def _either_form(domain: str) -> str:

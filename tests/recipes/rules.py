@@ -134,13 +134,21 @@ spf_case(
     + address("h.not-matched.example", "203.0.113.1"),
     session=session("b@spf-chosen-not-matched.ternum-bfc.fr", SERVER, "h.not-matched.example"),
 )
+spf_case(
+    "spf-names-too-long",
+    "names with a label too long for DNS match nothing, and are no void look-ups",
+    "RFC 7208 §4.6.4, §7.3",
+    verified("spf"),
+    record="v=spf1 exists:%{l}.a.example exists:%{l}.b.example exists:%{l}.c.example ip4:192.0.2.0/28 -all",
+    session=session(f"{'x' * 70}@spf-names-too-long.ternum-bfc.fr", SERVER, "mail.ternum-bfc.fr"),
+)
 case(
     "no-spf-servfail-reason",
     "where SPF could not be asked, that is said of it, though DKIM is required",
     "DESIGN §2, three values",
     message(),
     ";servfail no-spf-servfail-reason.ternum-bfc.fr.\n",
-    unverified("no-aligned-pass", spf={"result": "temperror", "reason": "dns-temperror"}),
+    unverified("no-aligned-pass", spf={"result": "temperror", "reason": "dns-temperror", "mechanism": None}),
     session=session("b@no-spf-servfail-reason.ternum-bfc.fr", SERVER),
     senders={"ternum-bfc": {"require": "dkim"}},
     config={"dns": {"timeout": "1s"}},
@@ -149,8 +157,16 @@ case(
 # ---- what we write ----------------------------------------------------------------------------------------------------
 
 
-def written(results: str) -> list[dict[str, object]]:
-    return [{"op": "insert", "name": RESULTS, "value": f"mx1.example.org; {results}"}, {"op": "insert"}]
+def written(results: str, ours: str) -> list[dict[str, object]]:
+    host = "mx1.example.org"
+    return [
+        {"op": "insert", "name": RESULTS, "value": f"{host}; {results}"},
+        {"op": "insert", "name": "X-Trusted-Sender", "value": f"{ours}; host={host}"},
+    ]
+
+
+VERIFIED = "verified; sender=ternum-bfc; by="
+UNPROVEN = "unverified; sender=ternum-bfc; reason=no-aligned-pass"
 
 
 case(
@@ -159,7 +175,7 @@ case(
     "RFC 8601 §2.7.2",
     message(),
     txt("helo.results-helo.ternum-bfc.fr", f"v=spf1 ip4:{SERVER} -all"),
-    verified("spf", edits=written("spf=pass smtp.helo=helo.results-helo.ternum-bfc.fr; dkim=none")),
+    verified("spf", edits=written("spf=pass smtp.helo=helo.results-helo.ternum-bfc.fr; dkim=none", f"{VERIFIED}spf")),
     session=session("", SERVER, "helo.results-helo.ternum-bfc.fr"),
 )
 case(
@@ -168,7 +184,7 @@ case(
     "RFC 8601 §2.7.2",
     message(),
     "",
-    unverified("no-aligned-pass", edits=written("spf=none; dkim=none")),
+    unverified("no-aligned-pass", edits=written("spf=none; dkim=none", UNPROVEN)),
     session=session("<<x>>", SERVER),
 )
 case(
@@ -181,7 +197,8 @@ case(
         "dkim",
         edits=written(
             "spf=none smtp.mailfrom=mailer.example; dkim=policy reason=body-length-tag header.d=ternum-bfc.fr "
-            "header.s=results-l; dkim=pass header.d=ternum-bfc.fr header.s=results-dkim"
+            "header.s=results-l; dkim=pass header.d=ternum-bfc.fr header.s=results-dkim",
+            f"{VERIFIED}dkim",
         ),
     ),
 )  # fmt: skip
@@ -191,7 +208,7 @@ case(
     "RFC 8601 §2.7.1",
     sign(message(), Sign("evil.example", "x")),
     "",
-    unverified("no-aligned-pass", edits=written("spf=none smtp.mailfrom=mailer.example; dkim=neutral")),
+    unverified("no-aligned-pass", edits=written("spf=none smtp.mailfrom=mailer.example; dkim=neutral", UNPROVEN)),
 )
 case(
     "observe-subject-tag",
