@@ -75,10 +75,15 @@ for name, author in [
 
 # ---- DKIM -----------------------------------------------------------------------------------------------------------
 
-for name, tags in [("time-words", {"t": "soon"}), ("time-negative", {"t": "-1"}), ("empty-hash", {"bh": " "})]:
+for name, why, tags in [
+    ("time-words", "a time in words", {"t": "soon"}),
+    ("time-negative", "a time before 1970", {"t": "-1"}),
+    ("time-endless", "a time of more digits than Python takes for a number", {"x": "9" * 4400}),
+    ("empty-hash", "no body hash", {"bh": " "}),
+]:
     signed_case(
         f"no-dkim-syntax-{name}",
-        f"a signature with {tags}",
+        why,
         "RFC 6376 §3.5",
         unverified("signature-syntax"),
         how={"tags": tags},
@@ -97,6 +102,7 @@ signed_case(
 
 # ---- SPF ------------------------------------------------------------------------------------------------------------
 
+NO_RECORD = unverified("no-aligned-pass", spf={"result": "permerror", "counts": False})
 TOO_WIDE = unverified("spf-too-wide", spf={"result": "pass", "counts": False})
 spf_case(
     "no-spf-wide-ip6-16",
@@ -134,14 +140,18 @@ spf_case(
     + address("h.not-matched.example", "203.0.113.1"),
     session=session("b@spf-chosen-not-matched.ternum-bfc.fr", SERVER, "h.not-matched.example"),
 )
-spf_case(
-    "spf-names-too-long",
-    "names with a label too long for DNS match nothing, and are no void look-ups",
-    "RFC 7208 §4.6.4, §7.3",
-    verified("spf"),
-    record="v=spf1 exists:%{l}.a.example exists:%{l}.b.example exists:%{l}.c.example ip4:192.0.2.0/28 -all",
-    session=session(f"{'x' * 70}@spf-names-too-long.ternum-bfc.fr", SERVER, "mail.ternum-bfc.fr"),
-)
+for name, names, expected in [
+    ("spf-names-too-long", "exists:%{l}.a.example exists:%{l}.b.example", verified("spf")),
+    ("no-spf-names-too-long", "exists:%{l}.a.example exists:%{l}.b.example exists:%{l}.c.example", NO_RECORD),
+]:
+    spf_case(
+        name,
+        "names with a label too long for DNS match nothing; more than two of them are too many void look-ups",
+        "RFC 7208 §4.6.4, §7.3",
+        expected,
+        record=f"v=spf1 {names} ip4:192.0.2.0/28 -all",
+        session=session(f"{'x' * 70}@{name}.ternum-bfc.fr", SERVER, "mail.ternum-bfc.fr"),
+    )
 case(
     "no-spf-servfail-reason",
     "where SPF could not be asked, that is said of it, though DKIM is required",

@@ -47,8 +47,6 @@ class _Query(spf.query):  # type: ignore[misc]
     def dns(self, name: Any, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:  # noqa: ARG002
         """One look-up; CNAMEs are followed already. Raises TempError, and PermError over two void ones."""
         name = str(name).removesuffix(".")
-        if any(not 0 < len(label) < 64 for label in name.split(".")):
-            return []
         answer = self._lookup(name, qtype)
         if answer.failed:
             raise spf.TempError(f"DNS {answer.status}", name)
