@@ -118,10 +118,9 @@ def _candidate(
 
 def check_algorithm(signature: Signature) -> None:
     """RFC 8301 §3.1, RFC 8463; and `i=` within `d=` (RFC 6376 §6.1.1). Raises SignatureError."""
-    if signature.algorithm == "rsa-sha1":
-        raise SignatureError(Reason.ALGORITHM_WEAK)
     if signature.algorithm not in KNOWN_ALGORITHMS:
-        raise SignatureError(Reason.ALGORITHM_UNSUPPORTED)
+        weak = signature.algorithm == "rsa-sha1"
+        raise SignatureError(Reason.ALGORITHM_WEAK if weak else Reason.ALGORITHM_UNSUPPORTED)
     if not is_within(signature.identity, signature.domain):
         raise SignatureError(Reason.IDENTITY_MISMATCH)
 
