@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pratique.headers import HeaderCollector, host_name
+from pratique.headers import HeaderCollector, claims_authserv_id, host_name
 from pratique.model import Limits, Settings
 
 
@@ -19,6 +19,12 @@ from pratique.model import Limits, Settings
 )
 def test_the_name_that_our_fields_bear(authserv_id: str | None, mta: str, name: str) -> None:
     assert host_name(Settings(authserv_id=authserv_id), mta) == name
+
+
+@pytest.mark.parametrize(("length", "ours"), [(100, False), (20_000, True)])
+def test_results_too_long_to_be_read_are_ours_where_they_name_us(length: int, ours: bool) -> None:
+    value = b" other.example; spf=pass reason=" + b"x" * length + b" mx1.example.org"
+    assert claims_authserv_id(value, ["mx1.example.org"]) == ours
 
 
 def test_beyond_the_limits_two_from_are_kept_and_the_rest_is_counted() -> None:

@@ -114,6 +114,7 @@ def test_one_swap() -> None:
         ("\u00e910", "e10"),  # ASCII stays as it is
         ("\u039d\u03bd", "nv"),  # Nu, large and small
         ("\u0399", "i"),  # a capital Iota looks like I, not like l
+        ("\u01c0", "l"),  # a click, and no capital
         ("\u051a", "q"),  # only the small letter is known
         ("\u2010", "-"),
         ("\ua78f", "\ua78f"),  # looks like no ASCII one
