@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pratique.authentication import spf_check
-from pratique.authentication.dkim_check import ONCE, check_coverage
+from pratique.authentication.dkim_check import check_coverage
 from pratique.authentication.signature import SignatureError, parse_signature
 from pratique.model import Address, DnsAnswer, DnsStatus, Entry, Header, HeaderField, Limits, Session, SpfEvidence
 from pratique.reasons import Reason
@@ -22,7 +22,7 @@ def test_spf_without_a_client_address() -> None:
     assert found == SpfEvidence(reason=Reason.NO_CLIENT_ADDRESS)
 
 
-@pytest.mark.parametrize("key", ONCE)
+@pytest.mark.parametrize("key", [b"from", b"subject", b"mime-version"])
 def test_a_copy_that_is_not_signed(key: bytes) -> None:
     names = b":".join({b"from", key})
     value = b" v=1; a=rsa-sha256; d=x.example; s=s; h=" + names + b"; bh=YQ==; b=YQ=="

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recipes import (
+    ALLOWED,
     SERVER,
     STRANGER,
     TERNUM,
@@ -100,6 +101,27 @@ signed_case(
     senders={"ternum-bfc": {"require": "spf"}},
 )
 
+signed_case(
+    "dkim-covers-little",
+    "a large field that is not signed is not canonicalised, and does not count",
+    "DESIGN §4, limits",
+    verified("dkim"),
+    data=message(X_Note="x" * 3000),
+    config={"limits": {"signed_size": 2000}},
+)
+case(
+    "no-dkim-covers-too-much-and-more",
+    "beyond the bound on what is canonicalised, a signature that was refused before keeps its reason",
+    SOURCE,
+    sign(
+        sign(message(), Sign(selector="no-dkim-covers-below", signed=("To", "Subject"))),
+        Sign(selector="no-dkim-covers-top"),
+    ),
+    key("no-dkim-covers-top"),
+    unverified("signature-too-large", dkim=[{"reason": "signature-too-large"}, {"reason": "from-not-signed"}]),
+    config={"limits": {"signed_size": 100}},
+)
+
 # ---- SPF ------------------------------------------------------------------------------------------------------------
 
 NO_RECORD = unverified("no-aligned-pass", spf={"result": "permerror", "counts": False})
@@ -139,6 +161,13 @@ spf_case(
     zone=txt("a.spf-chosen-not-matched.example", f"v=spf1 ip4:{SERVER} -all")
     + address("h.not-matched.example", "203.0.113.1"),
     session=session("b@spf-chosen-not-matched.ternum-bfc.fr", SERVER, "h.not-matched.example"),
+)
+spf_case(
+    "spf-long-other-record",
+    "a long TXT record beside the SPF record, which is none, is passed over",
+    "RFC 7208 §4.5",
+    verified("spf"),
+    record=[ALLOWED, f"note={'x' * 5000}"],
 )
 for name, names, expected in [
     ("spf-names-too-long", "exists:%{l}.a.example exists:%{l}.b.example", verified("spf")),

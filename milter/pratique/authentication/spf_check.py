@@ -113,7 +113,7 @@ class _Query(spf.query):  # type: ignore[misc]
 
     @property
     def mechanism(self) -> str | None:
-        return self.innermost or None
+        return self.innermost
 
     @mechanism.setter
     def mechanism(self, matched: str | None) -> None:
