@@ -169,8 +169,14 @@ class _Marks:
         if len(self.name) <= _SHORTEST_NAME:
             return False
         alike = skeleton(self.name) if len(self.name) >= DISTINCTIVE else self.name
-        words = [_words(text) for view in views for text in {view, view.replace("|", "l")}]
-        return any(self.name in text or alike in skeleton(text) for text in words)
+        return any(self.name in words or alike in look for words, look in _worded(views))
+
+
+@functools.lru_cache(maxsize=2)
+def _worded(views: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The views as words, and as what these look like: once for all entries."""
+    texts = {text for view in views for text in (view, view.replace("|", "l"))}
+    return [(words, skeleton(words)) for words in map(_words, texts)]
 
 
 def _marks(entry: Entry) -> _Marks:
@@ -194,7 +200,8 @@ def _local_part(local: str) -> str:
     tail = re.escape(rest.rpartition("*")[2])
     if not head:
         return tail
-    return r"(?<![a-z0-9])" + re.escape(head) + (r"[^\s@]{0,64}" if star else "") + tail
+    start = re.escape(head)  # first, and what stands before it afterwards: so `re` can skip to its first letter
+    return rf"{start}(?<![a-z0-9]{start})" + (r"[^\s@]{0,64}" if star else "") + tail
 
 
 def _either_form(domain: str) -> str:
