@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from harness import corpus
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "milter" / "pratique"
 FILES = ("claims.py", "mailbox.py", "lookalike.py", "policy.py", "headers.py", "authentication/__init__.py",
@@ -31,10 +35,10 @@ FILES = ("claims.py", "mailbox.py", "lookalike.py", "policy.py", "headers.py", "
          "authentication/body.py")  # fmt: skip
 EXPLAINED = ROOT / "tests" / "mutation_survivors.txt"
 
-# Judges every case with the package in the first folder; status 1 at the first that is not as expected.
+# Judges the cases in a file with the package in the first folder; status 1 at the first that is not as expected.
 JUDGE = """
-import io, sys, tempfile
-sys.path[:0] = sys.argv[1:]
+import io, pickle, sys, tempfile
+sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 from harness import corpus
 from pratique import config
@@ -43,7 +47,7 @@ from pratique.model import Session
 from pratique.resolver import ZoneResolver
 import ipaddress
 settings = {}
-for case in corpus.read_all():
+for case in pickle.loads(Path(sys.argv[3]).read_bytes()):
     key = repr((case.config, case.senders))
     if key not in settings:
         with tempfile.TemporaryDirectory() as folder:
@@ -123,16 +127,19 @@ def shown(node: ast.AST) -> str:
 
 
 # The unit tests that are tables; those with thousands of random inputs take too long for this.
-TABLES = ["test_claims.py", "test_lookalike.py", "test_policy.py", "test_body.py", "test_suites.py"]
+TABLES = [
+    *("test_claims.py", "test_lookalike.py", "test_policy.py", "test_headers.py", "test_body.py"),
+    *("test_authentication.py", "test_suites.py"),
+]
 TABLES_OF = "not real_domain and not honest_name and not any_ and not linear"
 
 
-def noticed_by(mutant: Mutant) -> str:
+def noticed_by(mutant: Mutant, cases: Path) -> str:
     """What judges otherwise with the rule taken out: "a case", "a table", or nothing ("")."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(PACKAGE, Path(folder) / "pratique")
         (Path(folder) / "pratique" / mutant.file).write_text(mutant.source)
-        if fails([sys.executable, "-c", JUDGE, folder, str(ROOT / "tests")], folder):
+        if fails([sys.executable, "-c", JUDGE, folder, str(ROOT / "tests"), str(cases)], folder):
             return "a case"
         tables = [str(ROOT / "tests" / name) for name in TABLES]
         pytest = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "-k", TABLES_OF, *tables]
@@ -153,26 +160,41 @@ def fails(command: list[str], folder: str) -> bool:
 def main(words: list[str]) -> int:
     """Run every mutant; 0 where each survivor is explained and each explanation is needed."""
     chosen = [file for file in FILES if not words or any(word in file for word in words)]
-    every = [mutant for file in chosen for mutant in mutants(file)]
-    whole = PACKAGE / FILES[0]
-    if by := noticed_by(Mutant(FILES[0], "nothing", 0, whole.read_text())):
-        print(f"without any change {by} fails already: mend that first")
-        return 1
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        noticed = list(pool.map(noticed_by, every))
-    survivors = [m for m, by in zip(every, noticed, strict=True) if not by]
-    lines = EXPLAINED.read_text().splitlines() if EXPLAINED.exists() else []
-    explained = {line.partition(" -- ")[0] for line in lines if " -- " in line}
+    explained = {line.partition(" -- ")[0] for line in EXPLAINED.read_text().splitlines() if " -- " in line}
+    every: list[str] = []
+    wrong = False
+    with tempfile.NamedTemporaryFile() as cases, ThreadPoolExecutor(os.cpu_count()) as pool:
+        cases.write(pickle.dumps(corpus.read_all()))
+        cases.flush()
+        judge = functools.partial(noticed_by, cases=Path(cases.name))
+        if by := judge(Mutant(FILES[0], "nothing", 0, (PACKAGE / FILES[0]).read_text())):
+            print(f"without any change {by} fails already: mend that first")
+            return 1
+        for file in chosen:
+            of_file = list(mutants(file))
+            noticed = list(pool.map(judge, of_file))
+            print(f"{file}: {counted(noticed)}")
+            wrong |= complaints(file, [m for m, by in zip(of_file, noticed, strict=True) if not by], explained)
+            every += noticed
+    print(f"in all: {counted(every)}")
+    return 1 if wrong else 0
+
+
+def complaints(file: str, survivors: list[Mutant], explained: set[str]) -> bool:
+    """Say which survivors of a file are not explained, and which of its explanations nothing needs."""
     unexplained = [m for m in survivors if m.name not in explained]
-    names = {m.name for m in survivors}
-    needless = [name for name in sorted(explained) if name.split(" ")[0] in chosen and name not in names]
+    needless = {name for name in explained if name.startswith(f"{file} ")} - {m.name for m in survivors}
     for mutant in unexplained:
-        print(f"survived, unexplained: {mutant.name}   (line {mutant.line})")
-    for name in needless:
-        print(f"explained, but did not survive: {name}")
-    cases, tables = noticed.count("a case"), noticed.count("a table")
-    print(f"{len(every)} rules taken out: {cases} noticed by a case, {tables} by a table, {len(survivors)} not")
-    return 1 if unexplained or needless else 0
+        print(f"  survived, unexplained: {mutant.name}   (line {mutant.line})")
+    for name in sorted(needless):
+        print(f"  explained, but did not survive: {name}")
+    sys.stdout.flush()
+    return bool(unexplained or needless)
+
+
+def counted(noticed: list[str]) -> str:
+    cases, tables, not_noticed = map(noticed.count, ("a case", "a table", ""))
+    return f"{len(noticed)} rules taken out: {cases} noticed by a case, {tables} by a table, {not_noticed} not"
 
 
 if __name__ == "__main__":

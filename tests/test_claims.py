@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from pratique.claims import decode_words, find_claim
 from pratique.mailbox import UnreadableError, parse_from, parse_path
 from pratique.model import Address, Claim, ClaimKind, Entry, Header, HeaderField, Limits, TrustedList
+from pratique.reasons import Reason
 
 OPIC = Entry(
     "visma-opic",
@@ -18,7 +21,8 @@ OPIC = Entry(
     signers=frozenset(),
 )
 IDN = Entry("idn", "Marchés été", "xn--march-fsa.example", (("avis", "xn--march-fsa.example"),))
-LIST = TrustedList((OPIC, IDN))
+PLACE = Entry("place", "Place 1", "place1.example", (("avis", "place1.example"),))
+LIST = TrustedList((OPIC, IDN, PLACE))
 
 
 def claim(*values: str | bytes, name: bytes = b"From") -> Claim:
@@ -41,7 +45,13 @@ def claim(*values: str | bytes, name: bytes = b"From") -> Claim:
         ("avis@MARCHÉ.example", ClaimKind.LISTED),
         ("avis@xn--march-fsa.example", ClaimKind.LISTED),
         ("avis@marche\u0301.example", ClaimKind.AMBIGUOUS),  # looks the same, and is not in normal form
+        ("avis@a_b.marché.example", ClaimKind.DOMAIN),
+        ("a=?b@visma.com", ClaimKind.DOMAIN),  # no encoded word
+        ("a?=b@visma.com", ClaimKind.DOMAIN),
         ('"avis@marché.example" <x@evil.example>', ClaimKind.IMITATION),
+        ('"avis@mar\U000e0001ché.example" <x@evil.example>', ClaimKind.IMITATION),  # with an invisible language tag
+        ('"avis@mar\u0336ché.example" <x@evil.example>', ClaimKind.IMITATION),  # with a stroke through it
+        ('"avis@pl\u0430ce1.example" <x@evil.example>', ClaimKind.IMITATION),  # a Cyrillic a, and a true 1
         ('"Visma\u200b Opic" <x@evil.example>', ClaimKind.IMITATION),
         ('"noreply.opic@visma\u00ad.com" <x@evil.example>', ClaimKind.IMITATION),
         ("VISMA-OPIC <x@evil.example>", ClaimKind.IMITATION),
@@ -97,8 +107,55 @@ def test_bad_encoded_words_raise_nothing(text: str) -> None:
     assert isinstance(decode_words(text), str)
 
 
+CHARSETS = {  # as mail names them, with a text that no other charset writes so
+    **dict.fromkeys(["utf-8", "utf-7", "utf-16", "utf-16be", "utf-16le", "utf-32", "utf-32be", "utf-32le"], "été"),
+    **dict.fromkeys(["big5", "gb2312", "gbk", "gb18030", "hz-gb-2312"], "中文"),
+    **dict.fromkeys(["euc-jp", "iso-2022-jp", "shift_jis"], "日本"),
+    **dict.fromkeys(["euc-kr", "iso-2022-kr"], "한국"),
+    **dict.fromkeys(["ibm037", "ibm500", "macintosh"], "été"),
+    **dict.fromkeys(["koi8-r", "koi8-u"], "почта"),
+    **{
+        charset: bytes(range(128, 256)).decode(charset, "ignore")
+        for charset in [f"iso-8859-{n}" for n in range(1, 17) if n != 12] + [f"windows-125{n}" for n in range(9)]
+    },
+}
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+def test_charsets(charset: str) -> None:
+    word = base64.b64encode(CHARSETS[charset].encode(charset)).decode()
+    assert decode_words(f"=?{charset}?b?{word}?=") == CHARSETS[charset]
+
+
+@pytest.mark.parametrize(
+    "charset", ["x-unknown", "us-ascii", "windows-874", "unicode-escape", "punycode", "idna", "hex"]
+)
+def test_of_other_charsets_ascii_is_read_and_no_more(charset: str) -> None:
+    assert decode_words(f"=?{charset}?q?avis=40visma.com_=5Cx41-?=") == r"avis@visma.com \x41-"
+
+
+@pytest.mark.parametrize(
+    ("local", "shown", "dressed"),
+    [
+        *(("avis", "avis@visma.com", True), ("avis", "mavis@visma.com", False), ("avis", "avises@visma.com", False)),
+        *(("alert-*", "alert-7@visma.com", True), ("alert-*", "alert-@visma.com", True)),
+        *(("alert-*", "xalert-7@visma.com", False), ("alert-*", "alert-7 @visma.org", False)),
+        *(("*", "x@visma.com", True), ("*", "visma.com", False)),
+        *(("*-avis", "tous-avis@visma.com", True), ("*-avis", "avis@visma.com", False)),
+        *(("*-avis", f"{'x' * 80}-avis@visma.com", True), ("a*b*c", "a1b2c@visma.com", True)),
+    ],
+)
+def test_a_colleague_dressed_up_as_a_listed_mailbox(local: str, shown: str, dressed: bool) -> None:
+    entry = Entry("visma-opic", "Visma Opic", "visma.com", ((local, "visma.com"),))
+    header = Header((HeaderField(b"From", f'"{shown}" <anna@sub.visma.com>'.encode()),))
+    found = find_claim(header, TrustedList((entry,)), Limits())
+    assert (found.kind, found.reason) == (ClaimKind.DOMAIN, Reason.DISPLAY_NAME_IMITATES if dressed else None)
+
+
 @pytest.mark.parametrize("size", [100_000])
-@pytest.mark.parametrize("piece", ["(", ")", '"', "\\", "=?", "<", "a.", "a@", " ", "=?q?q?", "(a)", "\u0301"])
+@pytest.mark.parametrize(
+    "piece", ["alert-", "(", ")", '"', "\\", "=?", "<", "a.", "a@", " ", "=?q?q?", "(a)", "\u0301"]
+)
 def test_long_fields_are_read_in_linear_time(piece: str, size: int) -> None:
     """No assertion on time: a quadratic step would take minutes here and be seen."""
     text = piece * (size // len(piece))
@@ -134,6 +191,8 @@ def test_mail_from(path: str, address: Address | None) -> None:
             "<a@-b.example>",
         ),
         "<a@b.example\r\n>",
+        "xa@b.example>",
+        f"<{'x' * 300}@b.example>",
     ],
 )
 def test_malformed_mail_from(path: str) -> None:

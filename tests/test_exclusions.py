@@ -49,7 +49,7 @@ RULES = {
         DKIM, 'b"subject" not in signature.signed and', "False and", ("no-dkim-subject-unsigned",)
     ),
     "no l=": Rule(DKIM, "if signature.body_length:", "if False:", ("no-dkim-body-length",)),
-    "no rsa-sha1": Rule(DKIM, 'signature.algorithm == "rsa-sha1"', "False", ("no-dkim-sha1",)),
+    "no rsa-sha1": Rule(DKIM, "signature.algorithm not in KNOWN_ALGORITHMS", "False", ("no-dkim-sha1",)),
     "RSA key length": Rule(DKIM, "bits < SHORTEST_RSA_KEY", "False", ("no-dkim-short-key",)),
     "no test mode": Rule(KEY, 'if "y" in flags', "if False", ("no-dkim-test-key", "no-dkim-test-key-among-flags")),
     "key for e-mail": Rule(KEY, 'if not {"*", "email"} & set', "if False and set", ("no-dkim-key-not-for-email",)),
@@ -226,7 +226,7 @@ RULES = {
     "the client's network": Rule(
         "authentication/__init__.py",
         "in_networks(self._session.client, self._entry.networks)",
-        "True",
+        "bool(self._entry.networks)",
         ("no-network", "no-all-network", "no-network-behind-relay"),
     ),
     "the entry has not expired": Rule("policy.py", "if entry.expired(today):", "if False:", ("no-dkim-entry-expired",)),

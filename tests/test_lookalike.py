@@ -12,7 +12,7 @@ from MailChecker import MailChecker
 
 from conftest import FULL
 from pratique.claims import find_claim
-from pratique.lookalike import imitates, one_edit, one_swap
+from pratique.lookalike import bears_the_name, imitates, in_ascii, one_edit, one_swap
 from pratique.model import ClaimKind, Entry, Header, HeaderField, Limits, TrustedList
 from pratique.reasons import Reason
 
@@ -45,6 +45,11 @@ PLATFORMS = TrustedList(
         ("xn--vsma-5pa.com", VISMA, "letters that look alike"),  # vïsma.com
         ("xn--vsma-l9d.com", VISMA, "letters that look alike"),  # with a Ukrainian i
         ("mail.xn--vsma-l9d.com", VISMA, "letters that look alike"),
+        ("xn--visa-nnd.com", VISMA, "letters that look alike"),  # with a Greek mu, an M in capitals
+        ("avvs-france.com", "aws-france.com", "letters that look alike"),
+        ("fincl-tender.service.gov.uk", "find-tender.service.gov.uk", "letters that look alike"),
+        ("find-tender.serv1ce.gov.uk", "find-tender.service.gov.uk", "letters that look alike"),
+        ("suppli0s.com", "relay.supplios.com", "letters that look alike"),
         ("ternum-bfc.fr.example", TERNUM, "the trusted domain as a part of another"),
         ("visma.com-avis.example", VISMA, "the trusted domain as a part of another"),
         ("visma-com.example", VISMA, "hyphens for dots"),
@@ -75,6 +80,7 @@ def test_near_spellings(domain: str, trusted: str, how: str) -> None:
             ("visma.co", VISMA),
         ),
         *(("ternum.fr", TERNUM), ("bfc.fr", TERNUM), ("bourgognefranchecomte.fr", TERNUM), ("internum-bfc.de", TERNUM)),
+        *(("ternum-bf.de", TERNUM), ("ternum-bcf.de", TERNUM)),  # one letter, and another suffix
         *(("supplios.com", "relay.supplios.com"), ("eu.supplios.com", "relay.supplios.com"), ("x", VISMA), ("", VISMA)),
     ],
 )
@@ -98,6 +104,37 @@ def test_one_swap() -> None:
     assert one_swap("abcd", "acbd")
     assert not one_swap("abcd", "cbad")
     assert not one_swap("abcd", "abcd")
+    assert not one_swap("abcd", "axyd")
+    assert not one_swap("abcd", "acbde")
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("\u00e910", "e10"),  # ASCII stays as it is
+        ("\u039d\u03bd", "nv"),  # Nu, large and small
+        ("\u0399", "i"),  # a capital Iota looks like I, not like l
+        ("\u01c0", "l"),  # a click, and no capital
+        ("\u051a", "q"),  # only the small letter is known
+        ("\u2010", "-"),
+        ("\ua78f", "\ua78f"),  # looks like no ASCII one
+    ],
+)
+def test_foreign_letters_as_the_eye_takes_them(text: str, seen: str) -> None:
+    assert in_ascii(text) == seen
+
+
+@pytest.mark.parametrize(
+    ("domain", "trusted", "name", "bears"),
+    [
+        ("visma-opic.com", VISMA, "Visma Opic", True),
+        ("vismaopics.com", VISMA, "Visma Opic", False),
+        ("opic.com", VISMA, "Opic", False),  # a short name is anybody's
+        ("supplios.com", "relay.supplios.com", "Supplios", False),  # its own
+    ],
+)
+def test_the_name_as_a_domain(domain: str, trusted: str, name: str, bears: bool) -> None:
+    assert (bears_the_name(domain, trusted, name) is not None) == bears
 
 
 def claim_of(author: str, *more: tuple[bytes, bytes], local: str = "") -> tuple[ClaimKind, str | None, Reason | None]:

@@ -120,5 +120,16 @@ def test_the_reason_is_that_of_the_nearest_miss() -> None:
     assert only_dkim.reason is Reason.REQUIREMENT_NOT_MET
 
 
+def test_a_signature_that_does_not_say_why_it_fails_is_passed_over() -> None:
+    silent = DkimEvidence(DkimResult.FAIL, aligned=True)
+    judged = decide(LISTED, Evidence((silent,), SPF[Truth.FALSE]), ENTRY, TODAY)
+    assert judged.reason is Reason.NO_ALIGNED_PASS
+
+
+def test_the_network_alone_is_not_what_dkim_asks_for() -> None:
+    judged = decide(LISTED, evidence(Truth.FALSE, Truth.FALSE, True), with_networks(Require.DKIM, True), TODAY)
+    assert judged.reason is Reason.REQUIREMENT_NOT_MET
+
+
 def test_without_its_entry_a_claim_is_none() -> None:
     assert decide(LISTED, evidence(Truth.TRUE, Truth.TRUE, True), None, TODAY).verdict is Verdict.UNCLAIMED

@@ -85,7 +85,7 @@ def test_a_filter_that_dies_in_judging_means_tempfail(stand: Stand) -> None:
             connection.command(line.encode())
         connection.socket.sendall(notice() + b".\r\n")
         assert wait_until(lambda: any(name == "slow.visma.com" for name, _ in stand.dns.queries()), 5)
-        stand.stop_filter()
+        stand.stop_filter(kill=True)
         reply = connection.reply("message")
     assert (reply.code, reply.text) == (451, "4.3.2 Please try again later")
     assert wait_until(lambda: not sendmail(stand).queue(), 5)

@@ -167,7 +167,7 @@ def test_killed_workers_are_replaced_and_cost_their_own_messages_only(tmp_path: 
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
-    with running(tmp_path, "import pratique.service.crew as crew\ncrew.SILENCE = 4") as service:
+    with running(tmp_path, "import pratique.service.crew as crew\ncrew.SILENCE = crew.START = 4") as service:
         stopped = service.children()
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)

@@ -33,13 +33,15 @@ _INVISIBLE = re.compile(
 )
 _TURNS_ROUND = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _BETWEEN_WORDS = re.compile(r"(\?=)\s+(?==\?)")
-# Python knows codecs that are no character sets, and one that is quadratic (idna): name those we take.
+# Python knows codecs that are no character sets, and one that is quadratic (idna): name those we take, by its names.
 _CHARSETS = frozenset(
-    ["ascii", "utf-8", "utf-7", "utf-16", "big5", "gb2312", "gbk", "gb18030", "euc_jp", "euc_kr", "iso2022_jp"]
-    + ["shift_jis", "koi8-r", "koi8-u", "mac-roman"]
-    + [f"iso8859-{n}" for n in range(1, 17) if n != 12]
+    ["utf-8", "utf-7", "utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le", "cp037", "cp500"]
+    + ["big5", "gb2312", "gbk", "gb18030", "hz", "euc_jp", "euc_kr", "iso2022_jp", "iso2022_kr", "shift_jis"]
+    + ["koi8-r", "koi8-u", "mac-roman"]
+    + [f"iso8859-{n}" for n in range(2, 17)]
     + [f"cp125{n}" for n in range(9)]
 )
+_ANY_OTHER = "latin-1"  # of most the first half is ASCII: enough for an address
 
 
 def find_claim(
@@ -51,8 +53,6 @@ def find_claim(
     trusted domain (6-7), an imitation (8), nothing (9).
     """
     values = [field.value for field in header.all(b"from")]
-    if not values:
-        return Claim(ClaimKind.NONE)
     try:
         mailbox = _one_mailbox(values, header, limits)
     except UnreadableError as problem:
@@ -71,7 +71,7 @@ def find_claim(
 
 
 def _one_mailbox(values: list[bytes], header: Header, limits: Limits) -> Mailbox:
-    if len(values) != 1:
+    if len(values) != 1:  # where there is none, it names nobody
         raise UnreadableError(Reason.SEVERAL_FROM_FIELDS)
     if header.beyond:
         raise UnreadableError(Reason.HEADER_TOO_LARGE)
@@ -103,10 +103,8 @@ def _is_from_a_list_of(local_domains: frozenset[str], mailbox: Mailbox, header: 
 def _dressed_up(mailbox: Mailbox, entry: Entry) -> Reason | None:
     """A genuine insider whose display name or comment shows the listed mailbox, or the platform's name."""
     views = _seen((*mailbox.display, mailbox.address.local))
-    words = tuple(map(words_of, views))
     marks = _marks(entry)
-    shown = marks.address_in(views) or marks.name_in(words, tuple(map(skeleton, words)))
-    return Reason.DISPLAY_NAME_IMITATES if shown else None
+    return Reason.DISPLAY_NAME_IMITATES if marks.address_in(views) or marks.name_in(*_worded(views)) else None
 
 
 # ---- noticing --------------------------------------------------------------------------------------
@@ -119,8 +117,7 @@ def _notice(values: Iterable[bytes], senders: TrustedList) -> Entry | None:
 
 def _named(views: tuple[str, ...], senders: TrustedList) -> Entry | None:
     """The entry whose address, else whose domain, else whose platform name is in the views."""
-    words = tuple(map(words_of, views))
-    likenesses = tuple(map(skeleton, words))
+    words, likenesses = _worded(views)
     entries = shortlist.of(senders).named_in(views, words, likenesses)
     entries.sort(key=lambda e: -len(e.domain))
     for entry in entries:
@@ -143,18 +140,22 @@ def _seen(texts: Iterable[str]) -> tuple[str, ...]:
         budget -= len(shown)
         if budget < 0:
             shown = shown.encode("ascii", "ignore").decode("ascii")
-        views += _plain_and_bare(shown, "")
-        if not shown.isascii():
-            views += map(in_ascii, _plain_and_bare(shown, " "))
+        if shown.isascii():
+            views += _plain_and_bare(shown)
+        else:
+            views += _plain_and_bare(_visible(shown, ""))
+            views += _plain_and_bare(in_ascii(_visible(shown, " ")))  # before case is folded: M is one, and \u03bc not
             views += [view[::-1] for view in views if _TURNS_ROUND.search(shown)]
     return tuple(dict.fromkeys(views))
 
 
-def _plain_and_bare(shown: str, for_invisible: str) -> tuple[str, str]:
-    if not shown.isascii():
-        shown = _INVISIBLE.sub(for_invisible, unicodedata.normalize("NFKC", shown)).replace("\u3002", ".")
-        shown = "".join(c for c in shown if unicodedata.category(c) not in ("Cf", "Mn"))
-    plain = re.sub(r"[\x00-\x1f\x7f]", " ", shown.casefold())
+def _visible(text: str, for_invisible: str) -> str:
+    text = _INVISIBLE.sub(for_invisible, unicodedata.normalize("NFKC", text)).replace("\u3002", ".")
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Mn"))
+
+
+def _plain_and_bare(text: str) -> tuple[str, str]:
+    plain = re.sub(r"[\x00-\x1f\x7f]", " ", text.casefold())
     return plain, re.sub(r"[\s\"\\]+|\([^()]*\)", "", plain)
 
 
@@ -162,12 +163,12 @@ def _plain_and_bare(shown: str, for_invisible: str) -> tuple[str, str]:
 class _Marks:
     """How an entry is recognised in text that was made ready by _seen."""
 
-    addresses: re.Pattern[str] | None
+    addresses: re.Pattern[str]
     domain: re.Pattern[str]
     name: str
 
     def address_in(self, views: tuple[str, ...]) -> bool:
-        return self.addresses is not None and any(self.addresses.search(view) for view in views)
+        return any(self.addresses.search(view) for view in views)
 
     def domain_in(self, views: tuple[str, ...]) -> bool:
         return any(self.domain.search(view) for view in views)
@@ -180,23 +181,36 @@ class _Marks:
         return any(self.name in text for text in words) or any(alike in text for text in likenesses)
 
 
+def _worded(views: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The views as words, a bar taken for a letter too, and as what these look like."""
+    texts = {text: None for view in views for text in (view, view.replace("|", "l"))}
+    words = tuple(map(words_of, texts))
+    return words, tuple(map(skeleton, words))
+
+
 def _marks(entry: Entry) -> _Marks:
     return _compiled(entry.name, entry.domain, entry.addresses)
 
 
 @functools.lru_cache(maxsize=4096)
 def _compiled(name: str, domain: str, addresses: tuple[tuple[str, str], ...]) -> _Marks:
-    # `*@domain` says no more than the domain; within a longer pattern `*` stops at blanks and at `@`
-    written = [
-        r"[^\s@]*".join(map(re.escape, local.split("*"))) + "@" + _either_form(at)
-        for local, at in addresses
-        if local.strip("*")
-    ]
+    written = [_local_part(local) + "@" + _either_form(at) for local, at in addresses]
     return _Marks(
-        addresses=re.compile(rf"(?<![a-z0-9])(?:{'|'.join(written)})(?![a-z0-9-])") if written else None,
+        addresses=re.compile(rf"(?:{'|'.join(written)})(?![a-z0-9-])"),
         domain=re.compile(rf"(?<![a-z0-9-]){_either_form(domain)}(?![a-z0-9-])"),
         name=words_of(name),
     )
+
+
+def _local_part(local: str) -> str:
+    """A pattern for a local part of the list. Of one with `*` what stands before the first and behind the last is
+    looked for, not far apart: a regular expression with more freedom is quadratic."""
+    head, star, rest = local.partition("*")
+    tail = re.escape(rest.rpartition("*")[2])
+    if not head:
+        return tail
+    start = re.escape(head)  # first, and what stands before it afterwards: so `re` can skip to its first letter
+    return rf"{start}(?<![a-z0-9]{start})" + (r"[^\s@]{0,64}" if star else "") + tail
 
 
 def _either_form(domain: str) -> str:
@@ -213,19 +227,24 @@ def _either_form(domain: str) -> str:
 def decode_words(text: str) -> str:
     """Encoded words decoded, more generously than RFC 2047 allows: inside quotes, next to other text, with
     blanks in them, as many readers do. What cannot be decoded stays as it is."""
-    if "=?" not in text:
-        return text
     return _ENCODED_WORD.sub(_decode_word, _BETWEEN_WORDS.sub(r"\1", text))
 
 
 def _decode_word(word: re.Match[str]) -> str:
     charset, encoding, payload = word.groups()
     try:
-        codec = codecs.lookup(charset.strip()).name
         if encoding in "bB":
             octets = binascii.a2b_base64(payload + "=" * (-len(payload) % 4))
         else:
             octets = binascii.a2b_qp(payload.replace("_", " ").encode("utf-8"))
-        return octets.decode(codec, "replace") if codec in _CHARSETS else word.group()
-    except (LookupError, ValueError):  # binascii.Error and UnicodeError are ValueErrors
+        return octets.decode(_codec(charset), "replace")
+    except ValueError:  # binascii.Error and UnicodeError are ValueErrors
         return word.group()
+
+
+def _codec(charset: str) -> str:
+    try:
+        name = codecs.lookup(charset.strip()).name
+    except (LookupError, ValueError):
+        return _ANY_OTHER
+    return name if name in _CHARSETS else _ANY_OTHER

@@ -182,14 +182,13 @@ def authentication_results(host: str, evidence: Evidence) -> str:
 
 def _spf_result(spf: SpfEvidence) -> authres.SPFAuthenticationResult:
     identity = "smtp_helo" if spf.identity == "helo" else "smtp_mailfrom"
-    return authres.SPFAuthenticationResult(result=spf.result.value, **{identity: spf.domain} if spf.domain else {})
+    return authres.SPFAuthenticationResult(result=spf.result.value, **{identity: spf.domain})
 
 
 def _dkim_result(dkim: DkimEvidence) -> authres.DKIMAuthenticationResult:
-    excluded = dkim.reason is not None and dkim.result is not DkimResult.PASS
     return authres.DKIMAuthenticationResult(
         result=dkim.result.value,
-        reason=dkim.reason.value if excluded and dkim.reason else None,
+        reason=None if dkim.result is DkimResult.PASS else dkim.reason,
         header_d=dkim.domain,
         header_s=dkim.selector,
     )

@@ -18,7 +18,7 @@ from publicsuffixlist import PublicSuffixList
 DISTINCTIVE = 8  # letters and digits of a label from which on a near spelling is no coincidence
 
 # What the eye takes for one another in lower case, over what TR39 says of single letters.
-_SEQUENCES = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("0", "o"), ("1", "l"), ("i", "l"), ("|", "l"))
+_SEQUENCES = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("0", "o"), ("1", "l"), ("i", "l"))
 
 
 @functools.lru_cache(maxsize=1)
@@ -28,13 +28,14 @@ def _suffixes() -> PublicSuffixList:
 
 @functools.lru_cache(maxsize=1)
 def _ascii_twins() -> dict[str, str]:
-    """Each foreign letter that TR39 takes for one or two ASCII ones."""
+    """Each foreign letter or sign that TR39 takes for ASCII; a capital that it takes for l looks like I."""
     from confusable_homoglyphs.confusables import confusables_data  # 7 MB, and most mail needs none of it
 
     return {
-        letter: twins[0].lower()
+        letter: (look["c"].replace("l", "i") if letter.isupper() else look["c"]).lower()
         for letter, looks in confusables_data.items()
-        if not letter.isascii() and (twins := [x["c"] for x in looks if x["c"].isascii() and x["c"].isalnum()])
+        for look in looks
+        if look["c"].isascii() and not letter.isascii()
     }
 
 
@@ -42,10 +43,10 @@ def in_ascii(text: str) -> str:
     """The text as the eye takes it: no marks, no case, foreign letters as the ASCII ones they look like."""
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text)
-        text = "".join(c for c in text if unicodedata.category(c) not in ("Mn", "Cf"))
+        text = "".join(c for c in text if unicodedata.category(c) != "Mn")
         if not text.isascii():
             twins = _ascii_twins()
-            text = "".join(twins.get(c) or twins.get(c.lower()) or c for c in text)
+            text = "".join(twins.get(c) or twins.get(c.lower(), c) for c in text)
     return text.lower()
 
 
@@ -70,14 +71,19 @@ def imitates(domain: str, trusted: str) -> str | None:
     ours, theirs = registrable(trusted), registrable(domain)
     if ours == theirs:
         return None  # one organisation
-    shown = as_shown(domain)
-    if skeleton(shown) == skeleton(as_shown(trusted)) or skeleton(as_shown(theirs)) == skeleton(as_shown(ours)):
+    if looks(domain) & looks(trusted) or looks(theirs) & looks(ours):
         return "letters that look alike"
     if any(f".{name}{end}" in f".{domain}" for name in (trusted, ours) for end in ".-"):
         return "the trusted domain as a part of another"
     if trusted.replace(".", "-") in domain.split("."):
         return "hyphens for dots"
     return _near_label(theirs, ours)
+
+
+def looks(domain: str) -> set[str]:
+    """What a domain looks like in small letters, and in capitals: some foreign ones look like ours only then."""
+    shown = as_shown(domain)
+    return {skeleton(shown), skeleton(shown.upper())}
 
 
 def _near_label(theirs: str, ours: str) -> str | None:
@@ -128,7 +134,7 @@ def one_edit(a: str, b: str) -> bool:
     """Whether one letter inserted, left out or replaced makes one of the other."""
     if len(a) > len(b):
         a, b = b, a
-    if len(b) - len(a) > 1 or a == b:
+    if a == b:
         return False
     same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
     return a[same + (len(a) == len(b)) :] == b[same + 1 :]
@@ -137,4 +143,4 @@ def one_edit(a: str, b: str) -> bool:
 def one_swap(a: str, b: str) -> bool:
     """Whether two neighbouring letters swapped make one of the other."""
     differ = [i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y]
-    return len(a) == len(b) and len(differ) == 2 and differ[1] == differ[0] + 1 and sorted(a) == sorted(b)
+    return len(differ) == 2 and differ[1] == differ[0] + 1 and sorted(a) == sorted(b)

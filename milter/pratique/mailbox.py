@@ -88,7 +88,7 @@ def tokens_of(text: str) -> tuple[list[Token], list[str]]:
         if match is None:
             raise UnreadableError(Reason.MALFORMED_FROM)
         position = match.end()
-        kind = match.lastgroup or ""
+        kind = str(match.lastgroup)
         if kind == "quoted":
             tokens.append(Token(kind, re.sub(r"\\(.)", r"\1", match.group()[1:-1])))
         elif kind != "blank":
@@ -145,12 +145,12 @@ def parse_from(value: bytes) -> Mailbox:
     if inside[:1] == [Token("special", "@")]:
         raise UnreadableError(Reason.ROUTE_IN_FROM)
     _refuse_lists(specials)
-    if after != Token("special", ">") or specials.count("<") != 1 or specials.count(">") != 1:
+    if after != Token("special", ">"):  # no other bracket fits into a phrase or an address
         raise UnreadableError(Reason.MALFORMED_FROM)
     address = _address(inside)
     if not _is_phrase(phrase) and not _is_same_address(phrase, address):
         raise UnreadableError(Reason.MALFORMED_FROM)
-    return Mailbox(address, (*_shown(phrase), *comments))
+    return Mailbox(address, (_shown(phrase), *comments))
 
 
 def _refuse_lists(specials: list[str]) -> None:
@@ -163,7 +163,7 @@ def _refuse_lists(specials: list[str]) -> None:
 def _is_phrase(tokens: list[Token]) -> bool:
     """phrase and obs-phrase (RFC 5322 §3.2.5, §4.1): words, and dots after the first."""
     words = all(t.kind in ("atom", "quoted") or t.text == "." for t in tokens)
-    return words and (not tokens or tokens[0].text != "." or tokens[0].kind == "quoted")
+    return words and tokens[:1] != [Token("special", ".")]
 
 
 def _is_same_address(tokens: list[Token], address: Address) -> bool:
@@ -175,8 +175,8 @@ def _is_same_address(tokens: list[Token], address: Address) -> bool:
     return ascii_lower(shown.local) == ascii_lower(address.local) and shown.domain == address.domain
 
 
-def _shown(phrase: list[Token]) -> tuple[str, ...]:
-    return (" ".join(t.text for t in phrase).replace(" . ", ".").replace(" @ ", "@"),) if phrase else ()
+def _shown(phrase: list[Token]) -> str:
+    return " ".join(t.text for t in phrase).replace(" . ", ".").replace(" @ ", "@")
 
 
 def _address(tokens: list[Token]) -> Address:

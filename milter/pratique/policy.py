@@ -57,7 +57,7 @@ def requirement(entry: Entry, evidence: Evidence) -> Truth:
         case Require.NETWORK:
             return network
         case Require.ANY:
-            return dkim | spf | arc | network if entry.networks else dkim | spf | arc
+            return dkim | spf | arc | network
         case Require.ALL:
             return dkim & spf & network if entry.networks else dkim & spf
 
@@ -80,7 +80,7 @@ def shortcoming(evidence: Evidence) -> Reason:
         if signature.aligned and not signature.counts and signature.reason:
             return signature.reason
     spf = evidence.spf
-    if spf.aligned and not spf.counts and spf.result is SpfResult.PASS and spf.reason:
+    if spf.aligned and spf.result is SpfResult.PASS and spf.reason:
         return spf.reason
     if evidence.dkim_truth is Truth.TRUE or spf.truth is Truth.TRUE or evidence.network:
         return Reason.REQUIREMENT_NOT_MET

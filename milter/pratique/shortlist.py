@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 
-from .lookalike import as_shown, bare_letters, bears_the_name, imitates, registrable, skeleton, words_of
+from .lookalike import as_shown, bare_letters, bears_the_name, imitates, looks, registrable, skeleton, words_of
 from .model import Entry, TrustedList
 
 _RUN = re.compile(r"[a-z0-9-]+")
@@ -45,7 +45,7 @@ class Shortlist:
         """Entries that a domain could imitate."""
         theirs = registrable(domain)
         label = theirs.partition(".")[0]
-        keys = {("looks", skeleton(as_shown(name))) for name in (domain, theirs)}
+        keys = {("looks", look) for name in (domain, theirs) for look in looks(name)}
         keys |= {("label", one) for one in domain.split(".")} | {("part", part) for part in label.split("-")}
         keys |= {("near", variant) for variant in variants(bare_letters(label))}
         keys.add(("bears", "".join(filter(str.isalnum, bare_letters(label)))))
@@ -74,7 +74,7 @@ def _keys_of_domain(entry: Entry) -> Iterator[_Key]:
     for name in (entry.domain, ours):
         first, dot, _ = name.partition(".")
         yield ("label", first) if dot else _ALWAYS
-        yield "looks", skeleton(as_shown(name))
+        yield from (("looks", look) for look in looks(name))
     own = ours.partition(".")[0]
     yield "label", entry.domain.replace(".", "-")
     yield "part", own.split("-")[0]

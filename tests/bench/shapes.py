@@ -244,6 +244,7 @@ of_header(
     "From: 4000 of marks", lambda _: [(b"From", b' "' + "\u0301\u0316".encode() * 980 + b'" <' + AUTHOR + b">")],
     (SMALL, MEDIUM), fixed={"From": b""},
 )  # fmt: skip
+of_header("From: nobody, alert-", large(b"From", b"alert-"), (MEDIUM, LARGE), fixed={"From": b""})
 of_header("From: many short", many(b"From", b" " + AUTHOR))
 of_header("From: short, nobody", many(b"From", b" a@b.example"), fixed={"From": b""})
 

@@ -86,10 +86,10 @@ class Stand:
             self.stop_filter()
             raise RuntimeError(f"pratique did not start:\n{self.log.read_text(errors='replace')}")
 
-    def stop_filter(self) -> None:
-        """End `pratique run`; the MTA finds nobody at the socket then."""
+    def stop_filter(self, kill: bool = False) -> None:
+        """End `pratique run`, in order or by SIGKILL; the MTA finds nobody at the socket then."""
         if self._filter:
-            self._filter.end()
+            self._filter.end(0 if kill else 5)
             self._filter = None
 
     def log_lines(self) -> list[str]:

@@ -33,6 +33,7 @@ SYNTAX = "RFC 5322 §3.4, §4.4"
 
 for name, author, why, source in [
     ("bare", TERNUM, "a bare address", SYNTAX),
+    ("angle-only", f"<{TERNUM}>", "an address in angle brackets, and no name", SYNTAX),
     ("upper-case", "NePasRepondre@TERNUM-BFC.FR", "A-Z is folded in local part and domain", SYNTAX),
     ("encoded-name", f"=?utf-8?q?Territoires_Num=C3=A9riques?= <{TERNUM}>", "an encoded display name", SYNTAX),
     ("encoded-name-folded", f"=?utf-8?B?VGVycml0b2lyZXMg?=\r\n\t=?UTF-8*fr?Q?Num=C3=A9riques?=\r\n <{TERNUM}>", "a display name of several encoded words, one with its language", "RFC 2047 §6.2; RFC 2231 §5"),
@@ -44,6 +45,8 @@ for name, author, why, source in [
     ("obsolete", "Ternum J. <nepasrepondre (x) @ ternum-bfc . fr>", "obsolete syntax: dots in the name, blanks round dots", SYNTAX),
     ("quoted-local-part", '"nepasrepondre"@ternum-bfc.fr', "a quoted local part that needs no quotes is the same address", SYNTAX),
     ("quoted-specials", f"\"'Marches, avis' <x>; via: \\\\ \\\"Ternum\\\"\" <{TERNUM}>", "commas, brackets, colons, quotes and backslashes within quotes", "OpenDMARC issue 104"),
+    ("quoted-colon", f'Ternum ":" avis <{TERNUM}>', "a colon of its own within quotes makes no group", SYNTAX),
+    ("quoted-dot", f'"." <{TERNUM}>', "a name that is a dot within quotes", SYNTAX),
     ("own-address-as-name", f'"{TERNUM}" <{TERNUM}>', "its own address as display name", SYNTAX),
     ("own-address-unquoted", f"{TERNUM} <{TERNUM}>", "its own address as unquoted display name: every reading is the same", SYNTAX),
     ("own-platform-name", f"Territoires Numériques Bourgogne-Franche-Comté <{TERNUM}>", "its own platform's name, in UTF-8", "RFC 6532 §3.2"),
@@ -121,6 +124,8 @@ for name, author, reason, why, source in [
     ("comment-joins", f"{TERNUM}(x)evil.example", "malformed-from", "a comment that some readers take out and others end at", "nodemailer 9.1.0, advisory on comments"),
     ("deep-comments", f"{'(' * 40}x{')' * 40} {TERNUM}", "malformed-from", "comments nested without measure", "PITFALLS, Python"),
     ("closing-angle", f"{TERNUM}>", "malformed-from", "an angle bracket that did not open", "OpenDMARC pull request 174"),
+    ("unclosed-angle", f"<{TERNUM} x", "malformed-from", "an angle bracket that does not close", CHEN),
+    ("blanks-in-local-part", "ne pas repondre@ternum-bfc.fr", "malformed-from", "a local part of three words, which some readers put together", SYNTAX),
     ("two-at", f"{TERNUM}@evil.example", "malformed-from", "two @, the listed domain first", CHEN),
     ("trailing-dot", "nepasrepondre@ternum-bfc.fr.", "malformed-from", "a final dot", "RFC 5322 §3.4.1"),
     ("encoded-local-part", "=?utf-8?q?nepasrepondre?=@ternum-bfc.fr", "encoded-word-in-address", "an encoded word as local part", "RFC 2047 §5"),
@@ -128,6 +133,7 @@ for name, author, reason, why, source in [
     ("encoded-address", "Ternum <=?utf-8?q?nepasrepondre=40ternum-bfc.fr?=>", "malformed-from", "an encoded word as the whole address", "Indy10, encoded words in e-mail address"),
     ("mailsploit", "=?utf-8?b?bmVwYXNyZXBvbmRyZUB0ZXJudW0tYmZjLmZy?==?utf-8?Q?=00?=@evil.example", "encoded-word-in-address", "the listed address and a NUL, encoded, as local part of another", "Mailsploit (Haddouche 2017)"),
     ("full-width", "nepasrepondre@ternum－bfc.fr", "invalid-domain", "a full-width hyphen, which mapping would turn into ASCII", "PITFALLS, Python"),
+    ("foreign-hyphen", "nepasrepondre@ternum\u2010bfc.fr", "invalid-domain", "a hyphen of another kind, which looks the same", "Unicode TR 39 §4"),
     ("ideographic-dot", "nepasrepondre@ternum-bfc。fr", "invalid-domain", "an ideographic full stop, which IDNA mapping would turn into a dot", "RFC 3490 §3.1; RFC 5895 §2"),
     ("zero-width", "nepasrepondre@ternum\u200b-bfc.fr", "invalid-domain", "a zero-width space within the domain", "Shen et al. 2021"),
     ("kelvin", "ne_pas_repondre@ternum-bfc.fr\u2028", "control-character", "a Unicode line separator", "PITFALLS, Python"),
@@ -150,6 +156,14 @@ spf_case(
     ambiguous("invalid-domain", "idn"),
     author="avis@marche\u0301s-e\u0301te\u0301.fr",
     senders=IDN,
+)
+spf_case(
+    "no-from-kelvin-sign",
+    "a Kelvin sign in the domain, which lower case would turn into k",
+    "PITFALLS, Python; RFC 5891 §5.2",
+    ambiguous("invalid-domain", "kelvin"),
+    author="avis@\u212aelvin.example",
+    senders={"kelvin": {"name": "Kelvin avis", "domain": "kelvin.example", "addresses": ["avis@kelvin.example"]}},
 )
 
 # ---- two From fields -----------------------------------------------------------------------------------------

@@ -150,6 +150,22 @@ for name, tag, value in [
         how={"tags": {tag: value}, "selector": "s"},
         zone="",
     )
+signed_case(
+    "no-dkim-syntax-tag-without-value",
+    "a tag without an equals sign",
+    "RFC 6376 §3.2",
+    unverified("no-aligned-pass", dkim=[{"counts": False, "reason": "signature-syntax"}]),
+    how={"tail": "; note"},
+)
+UNSIGNED = sign(message(), Sign(selector="no-dkim-syntax-empty"))
+case(
+    "no-dkim-syntax-empty",
+    "a signature without a value in b=",
+    "RFC 6376 §3.5, b=",
+    UNSIGNED[: UNSIGNED.index(b"; b=") + 4] + UNSIGNED[UNSIGNED.index(b"\r\nReceived:") :],
+    key("no-dkim-syntax-empty"),
+    excluded("signature-syntax", "permerror"),
+)
 UNREADABLE = (  # whose d= cannot be read: nobody's signatures
     *("no-domain", "mime-encoded", "domain-quote", "domain-bracket", "domain-final-dot", "domain-ideographic-dot"),
     "two-domains",

@@ -91,7 +91,7 @@ BY_FIELD: Rows = [
     ("upper-case-h", "h= names each field once more than it is there, in any case", "RFC 6376 §8.15; aboutmyemail issue 26", {"signed": OVER, "tags": {"h": "FROM:from:Subject:SUBJECT:to:To:CC:date:DATE:reply-TO"}}),
     ("blanks-in-h", "blanks and folds round the colons of h=", "RFC 6376 A.2; DKIMValidator issue 13", {"tags": {"h": " : ".join(SIGNED[:4]) + "\r\n\t: " + ":".join(SIGNED[4:])}}),
     ("folded-bh", "a fold within bh=", "RFC 6376 §3.5", {"tags": {"bh": BODY_HASH[:20] + "\r\n\t " + BODY_HASH[20:]}}),
-    ("blank-after-b", "a blank after the value of b= is not hashed", "RFC 6376 §3.7; PITFALLS, dkimpy", {"layout": " ;\r\n\t", "canonicalization": "simple/simple"}),
+    ("blanks-after-values", "blanks after the values of tags", "RFC 6376 §3.2", {"layout": " ;\r\n\t", "canonicalization": "simple/simple"}),
     ("final-semicolon", "a semicolon after the last tag", "RFC 6376 §3.2; MimeKit issue 166", {"tail": ";"}),
     ("b-first", "tags behind b=", "RFC 6376 §3.2: in any order", {"tags": {"s": "", "t": ""}, "tail": ";\r\n\tt=1700000000; s=dkim-b-first"}),
     ("unknown-tags", "tags that nobody knows, and copied fields in z=", "RFC 6376 §3.2, §3.5", {"tags": {"r": "y", "x_note": "a b", "z": "From:x@y|Subject:demo=20run"}}),
@@ -103,6 +103,33 @@ BY_FIELD: Rows = [
 ]  # fmt: skip
 for name, why, source, how in BY_FIELD:
     signed_case(f"dkim-{name}", why, source, verified("dkim"), how=how)
+case(
+    "dkim-blank-after-b",
+    "blanks round the value of b= are not hashed",
+    "RFC 6376 §3.7; PITFALLS, dkimpy",
+    swap(
+        sign(message(), Sign(selector="dkim-blank-after-b", canonicalization="simple/simple", tail=";\r\n\tr=y")),
+        ";\r\n\tr=y",
+        "\r\n\t ;\r\n\tr=y",
+    ),
+    key("dkim-blank-after-b"),
+    verified("dkim"),
+)
+signed_case(
+    "dkim-all-signed",
+    "where Reply-To and Content-Type are signed there is nothing to remark",
+    "DESIGN §2",
+    verified("dkim", dkim=[COUNTS | {"reason": None}]),
+    data=message(Reply_To=TERNUM),
+    how={"signed": (*SIGNED, "Reply-To")},
+)
+signed_case(
+    "dkim-vertical-tab-unsigned",
+    "a vertical tab in a field that is not signed does not matter",
+    "RFC 6376 §3.7",
+    verified("dkim"),
+    data=message(X_Note="avis \x0b"),
+)
 signed_case(
     "dkim-content-type-unsigned",
     "an unsigned Content-Type counts, and is reported",

@@ -102,6 +102,7 @@ for name, why, source, reason, result, tags in [
     ("key-type", "an RSA signature and a key that says Ed25519", "RFC 8463 §4", "key-wrong-type", "permerror", {"k": "ed25519"}),
     ("key-version", "a key record of an unknown version", "RFC 6376 §3.6.1", "key-syntax", "permerror", {"v": "DKIM2"}),
     ("key-garbage", "a p= that is no base64", "RFC 6376 §6.1.2", "key-syntax", "permerror", {"p": "!!!!"}),
+    ("key-garbage-inside", "a p= with a sign in it that is no base64", "RFC 6376 §3.6.1, p=; dkimpy passes it over", "key-syntax", "permerror", {"p": f"{PUBLIC[:100]}!{PUBLIC[100:]}"}),
 ]:  # fmt: skip
     signed_case(f"no-dkim-{name}", why, source, excluded(reason, result), record=tags)
 for name, why, source, record in [

@@ -137,6 +137,7 @@ for name, field, deleted, why, source in [
     ("blank-inside", "Authentication-Results: mx1 .example.org; dkim=pass", True, "our name with a blank in it: it cannot be parsed", "DESIGN §3"),
     ("job-id", 'Authentication-Results: "mx1.example.org/4Q1"; dkim=pass', True, "our name with a job id, as OpenDKIM writes it", "opendkim.conf(5), AuthservIDWithJobID"),
     ("foreign-dot", "Authentication-Results: mx1\u3002example.org; dkim=pass", True, "our name with an ideographic full stop", "DESIGN §3; RFC 8616 §4"),
+    ("name-in-comment", "Authentication-Results: (mx1.example.org) other.example; dkim=pass", False, "somebody else's name, and ours in a comment", "RFC 8601 §2.2"),
     ("without-name", "Authentication-Results: dkim=pass header.d=ternum-bfc.fr", False, "results without any name stay: they are not by us", "rspamd issue 2178"),
     ("of-arc", "ARC-Authentication-Results: i=1; mx1.example.org; dkim=pass", False, "the results of an ARC set stay, or the set would break", "RFC 8617 §5"),
 ]:  # fmt: skip

@@ -27,6 +27,13 @@ for name, author, reason, sender, source in [
     ("name-in-comment", f"{EVIL} (Visma Opic)", NAME, "visma-opic", "RFC 5322 A.5: a comment was the display name once"),
     ("name-zero-width", f"Vis\u200bma Op\u2060ic <{EVIL}>", NAME, "visma-opic", "Shen et al. 2021"),
     ("name-cyrillic", f"V\u0456sm\u0430 O\u0440i\u0441 <{EVIL}>", NAME, "visma-opic", "Unicode TR 39 §4"),
+    ("name-greek-capitals", f"V\u0399S\u039cA \u039fPIC <{EVIL}>", NAME, "visma-opic", "Unicode TR 39 §4: a capital Mu is an M, a small one is not"),
+    ("name-l-for-i", f"Vlsma Oplc <{EVIL}>", NAME, "visma-opic", "Mozilla bug 1131817"),
+    ("name-bar-for-i", f"V|sma Op|c <{EVIL}>", NAME, "visma-opic", "Unicode TR 39 §4"),
+    ("name-escaped-in-comment", f"{EVIL} (V\\isma Opic)", NAME, "visma-opic", "RFC 5322 §3.2.1"),
+    ("address-foreign-hyphen", f'"nepasrepondre@ternum\u2010bfc.fr" <{EVIL}>', NAME, "ternum-bfc", "Unicode TR 39 §4"),
+    ("address-in-utf-16be", f"=?utf-16be?b?AHYAaQBzAG0AYQAuAGMAbwBt?= <{EVIL}>", NAME, "visma-opic", "WHATWG Encoding §4.2"),
+    ("address-in-unknown-charset", f"=?x-unknown?b?bm9yZXBseS5vcGljQHZpc21hLmNvbQ==?= <{EVIL}>", NAME, "visma-opic", "RFC 2047 §6.2"),
     ("domain-in-name", f'"Support visma.com" <{EVIL}>', NAME, "visma-opic", ROW_8),
     ("address-as-local-part", f'"{TERNUM}"@evil.example', LOCAL, "ternum-bfc", ROW_8),
     ("brackets-in-local-part", f'"Ternum <{TERNUM}>"@evil.example', LOCAL, "ternum-bfc", "OpenDMARC issue 243"),
@@ -66,6 +73,7 @@ for name, domain, why, source in [
     ("visma-diaeresis", "v\u00efsma.com", "an i with a diaeresis", "Unicode TR 39 §4"),
     ("visma-dotless-i", "v\u0131sma.com", "an i without its dot", "Unicode TR 39 §4"),
     ("visma-whole-script", "\u0475\u0456\u0455m\u0430.com", "as many letters as can be had from another script", "Unicode TR 39 §4; CVE-2017-5060"),
+    ("visma-greek-mu", "vis\u03bca.com", "a Greek mu, which is an M in capitals", "Unicode TR 39 §4"),
     ("platform-as-domain", "visma-opic.com", "the platform's name as a domain", "Kintis et al., CCS 2017: combosquatting"),
 ]:  # fmt: skip
     sender = "visma-opic" if name.startswith(("visma", "platform")) else "ternum-bfc"
@@ -77,6 +85,15 @@ for name, domain, why, source in [
         "",
         imitation(sender),
     )
+for name, platform, author, expected, why in [
+    ("imitation-short-name", "Claro", EVIL, imitation(reason=NAME), "a name of five letters is looked for as it is"),
+    ("imitation-short-name-bare", "Dépôt", EVIL, imitation(reason=NAME), "marks and capitals do not matter for it"),
+    ("unclaimed-short-name-alike", "Claro", "x@shop.example", unclaimed(), "a look-alike of it is another name"),
+    ("unclaimed-shorter-name", "Opic", "info@opic.com", unclaimed(), "a name of four letters is not looked for"),
+]:
+    shown = {"unclaimed-short-name-alike": "Daro", "imitation-short-name-bare": "DEPOT"}.get(name, platform)
+    changes = {"ternum-bfc": {"name": platform}}
+    case(name, why, "DESIGN §2, row 8", message(f"{shown} <{author}>"), "", expected, senders=changes)
 signed_case(
     "imitation-domain-signed",
     "a near domain is one all the same where SPF and DKIM pass for it: nothing is looked up",
@@ -97,6 +114,7 @@ for name, author, why in [
     ("region", "Région Bourgogne-Franche-Comté <contact@bourgognefranchecomte.fr>", "the region whose name is a part of the platform's"),
     ("name-within-words", "Servisma Opicum <x@shop.example>", "a platform's name within longer words"),
     ("one-word-of-name", "Visma Commerce <x@shop.example>", "one word of a platform's name"),
+    ("backwards", "\u00c9t\u00e9 moc.amsiv@cipo.ylperon <x@shop.example>", "a listed address backwards, and no mark that turns it round"),
     ("broken-from", "<<>> ;; @@", "an unreadable From that names nobody on the list"),
 ]:  # fmt: skip
     case(f"unclaimed-{name}", f"{why}: {author!r}", "DESIGN §2, row 9", message(author), "", unclaimed())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recipes import (
+    ALLOWED,
     SERVER,
     STRANGER,
     TERNUM,
@@ -75,10 +76,15 @@ for name, author in [
 
 # ---- DKIM -----------------------------------------------------------------------------------------------------------
 
-for name, tags in [("time-words", {"t": "soon"}), ("time-negative", {"t": "-1"}), ("empty-hash", {"bh": " "})]:
+for name, why, tags in [
+    ("time-words", "a time in words", {"t": "soon"}),
+    ("time-negative", "a time before 1970", {"t": "-1"}),
+    ("time-endless", "a time of more digits than Python takes for a number", {"x": "9" * 4400}),
+    ("empty-hash", "no body hash", {"bh": " "}),
+]:
     signed_case(
         f"no-dkim-syntax-{name}",
-        f"a signature with {tags}",
+        why,
         "RFC 6376 §3.5",
         unverified("signature-syntax"),
         how={"tags": tags},
@@ -95,8 +101,30 @@ signed_case(
     senders={"ternum-bfc": {"require": "spf"}},
 )
 
+signed_case(
+    "dkim-covers-little",
+    "a large field that is not signed is not canonicalised, and does not count",
+    "DESIGN §4, limits",
+    verified("dkim"),
+    data=message(X_Note="x" * 3000),
+    config={"limits": {"signed_size": 2000}},
+)
+case(
+    "no-dkim-covers-too-much-and-more",
+    "beyond the bound on what is canonicalised, a signature that was refused before keeps its reason",
+    SOURCE,
+    sign(
+        sign(message(), Sign(selector="no-dkim-covers-below", signed=("To", "Subject"))),
+        Sign(selector="no-dkim-covers-top"),
+    ),
+    key("no-dkim-covers-top"),
+    unverified("signature-too-large", dkim=[{"reason": "signature-too-large"}, {"reason": "from-not-signed"}]),
+    config={"limits": {"signed_size": 100}},
+)
+
 # ---- SPF ------------------------------------------------------------------------------------------------------------
 
+NO_RECORD = unverified("no-aligned-pass", spf={"result": "permerror", "counts": False})
 TOO_WIDE = unverified("spf-too-wide", spf={"result": "pass", "counts": False})
 spf_case(
     "no-spf-wide-ip6-16",
@@ -134,13 +162,32 @@ spf_case(
     + address("h.not-matched.example", "203.0.113.1"),
     session=session("b@spf-chosen-not-matched.ternum-bfc.fr", SERVER, "h.not-matched.example"),
 )
+spf_case(
+    "spf-long-other-record",
+    "a long TXT record beside the SPF record, which is none, is passed over",
+    "RFC 7208 §4.5",
+    verified("spf"),
+    record=[ALLOWED, f"note={'x' * 5000}"],
+)
+for name, names, expected in [
+    ("spf-names-too-long", "exists:%{l}.a.example exists:%{l}.b.example", verified("spf")),
+    ("no-spf-names-too-long", "exists:%{l}.a.example exists:%{l}.b.example exists:%{l}.c.example", NO_RECORD),
+]:
+    spf_case(
+        name,
+        "names with a label too long for DNS match nothing; more than two of them are too many void look-ups",
+        "RFC 7208 §4.6.4, §7.3",
+        expected,
+        record=f"v=spf1 {names} ip4:192.0.2.0/28 -all",
+        session=session(f"{'x' * 70}@{name}.ternum-bfc.fr", SERVER, "mail.ternum-bfc.fr"),
+    )
 case(
     "no-spf-servfail-reason",
     "where SPF could not be asked, that is said of it, though DKIM is required",
     "DESIGN §2, three values",
     message(),
     ";servfail no-spf-servfail-reason.ternum-bfc.fr.\n",
-    unverified("no-aligned-pass", spf={"result": "temperror", "reason": "dns-temperror"}),
+    unverified("no-aligned-pass", spf={"result": "temperror", "reason": "dns-temperror", "mechanism": None}),
     session=session("b@no-spf-servfail-reason.ternum-bfc.fr", SERVER),
     senders={"ternum-bfc": {"require": "dkim"}},
     config={"dns": {"timeout": "1s"}},
@@ -149,8 +196,16 @@ case(
 # ---- what we write ----------------------------------------------------------------------------------------------------
 
 
-def written(results: str) -> list[dict[str, object]]:
-    return [{"op": "insert", "name": RESULTS, "value": f"mx1.example.org; {results}"}, {"op": "insert"}]
+def written(results: str, ours: str) -> list[dict[str, object]]:
+    host = "mx1.example.org"
+    return [
+        {"op": "insert", "name": RESULTS, "value": f"{host}; {results}"},
+        {"op": "insert", "name": "X-Trusted-Sender", "value": f"{ours}; host={host}"},
+    ]
+
+
+VERIFIED = "verified; sender=ternum-bfc; by="
+UNPROVEN = "unverified; sender=ternum-bfc; reason=no-aligned-pass"
 
 
 case(
@@ -159,7 +214,7 @@ case(
     "RFC 8601 §2.7.2",
     message(),
     txt("helo.results-helo.ternum-bfc.fr", f"v=spf1 ip4:{SERVER} -all"),
-    verified("spf", edits=written("spf=pass smtp.helo=helo.results-helo.ternum-bfc.fr; dkim=none")),
+    verified("spf", edits=written("spf=pass smtp.helo=helo.results-helo.ternum-bfc.fr; dkim=none", f"{VERIFIED}spf")),
     session=session("", SERVER, "helo.results-helo.ternum-bfc.fr"),
 )
 case(
@@ -168,7 +223,7 @@ case(
     "RFC 8601 §2.7.2",
     message(),
     "",
-    unverified("no-aligned-pass", edits=written("spf=none; dkim=none")),
+    unverified("no-aligned-pass", edits=written("spf=none; dkim=none", UNPROVEN)),
     session=session("<<x>>", SERVER),
 )
 case(
@@ -181,7 +236,8 @@ case(
         "dkim",
         edits=written(
             "spf=none smtp.mailfrom=mailer.example; dkim=policy reason=body-length-tag header.d=ternum-bfc.fr "
-            "header.s=results-l; dkim=pass header.d=ternum-bfc.fr header.s=results-dkim"
+            "header.s=results-l; dkim=pass header.d=ternum-bfc.fr header.s=results-dkim",
+            f"{VERIFIED}dkim",
         ),
     ),
 )  # fmt: skip
@@ -191,7 +247,7 @@ case(
     "RFC 8601 §2.7.1",
     sign(message(), Sign("evil.example", "x")),
     "",
-    unverified("no-aligned-pass", edits=written("spf=none smtp.mailfrom=mailer.example; dkim=neutral")),
+    unverified("no-aligned-pass", edits=written("spf=none smtp.mailfrom=mailer.example; dkim=neutral", UNPROVEN)),
 )
 case(
     "observe-subject-tag",

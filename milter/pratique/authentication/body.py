@@ -56,8 +56,7 @@ class BodyHash:
 
     def digest(self) -> bytes:
         """The hash of all that was given. Call it once, at the end of the body."""
-        if self._held:
-            self._absorb(self._held)
+        self._absorb(self._held)
         if not (self._empty and self._relaxed):
             self._hash.update(b"\r\n")
         return self._hash.digest()

@@ -42,7 +42,7 @@ from .signature import (
 SHORTEST_RSA_KEY = 1024  # bits, RFC 8301 §3.2
 LONGEST_RSA_KEY = 8192  # bits, twice what RFC 8301 asks for: beyond it a single check takes a while
 LARGEST_EXPONENT = 1 << 32  # everybody's is 65537, and the time grows with it
-KNOWN_ALGORITHMS = ("rsa-sha256", "ed25519-sha256", "rsa-sha1")
+KNOWN_ALGORITHMS = ("rsa-sha256", "ed25519-sha256")
 _REPORTED = 30  # signatures that are mentioned at all
 
 # RFC 5322 §3.6 and RFC 2045 allow these once; a second copy, put on top, is what many readers show.
@@ -119,10 +119,9 @@ def _candidate(
 
 def check_algorithm(signature: Signature) -> None:
     """RFC 8301 §3.1, RFC 8463; and `i=` within `d=` (RFC 6376 §6.1.1). Raises SignatureError."""
-    if signature.algorithm == "rsa-sha1":
-        raise SignatureError(Reason.ALGORITHM_WEAK)
     if signature.algorithm not in KNOWN_ALGORITHMS:
-        raise SignatureError(Reason.ALGORITHM_UNSUPPORTED)
+        weak = signature.algorithm == "rsa-sha1"
+        raise SignatureError(Reason.ALGORITHM_WEAK if weak else Reason.ALGORITHM_UNSUPPORTED)
     if not is_within(signature.identity, signature.domain):
         raise SignatureError(Reason.IDENTITY_MISMATCH)
 

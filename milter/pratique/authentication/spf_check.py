@@ -32,7 +32,7 @@ class Query(spf.query):  # type: ignore[misc]
     pyspf itself tells only the outermost: for `include:b` nothing of what matched inside b.
     """
 
-    innermost: str | None = None  # the mechanism as written
+    innermost = ""  # the mechanism as written
     record: str | None = None  # the domain whose record it stands in
     prefix = 0  # the length it was compared with, where it compares addresses
     chosen = False  # whether the client chose a name on the way there
@@ -60,14 +60,12 @@ class Query(spf.query):  # type: ignore[misc]
     def dns(self, name: Any, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:  # noqa: ARG002
         """One look-up; CNAMEs are followed already. Raises TempError, and PermError over two void ones."""
         name = str(name).removesuffix(".")
-        if any(not 0 < len(label) < 64 for label in name.split(".")):
-            return []
         answer = self._lookup(name, qtype)
         if self._in_literal and name not in self._expanded:
             self.literal.add((name, qtype))
         if answer.failed:
             raise spf.TempError(f"DNS {answer.status}", name)
-        if not answer.records and not ignore_void:
+        if not answer.records:
             self.void_lookups += 1
             if self.void_lookups > spf.MAX_VOID_LOOKUPS:
                 raise spf.PermError(f"Void lookup limit of {spf.MAX_VOID_LOOKUPS} exceeded")
@@ -109,14 +107,14 @@ class Query(spf.query):  # type: ignore[misc]
             matched = any(int.from_bytes(socket.inet_pton(family, a)) >> shift == wanted for a in ipaddrs)
         except (OSError, ValueError) as problem:
             raise spf.PermError(str(problem)) from None
-        self._compared = n if matched else 0
+        self._compared = n
         return matched
 
     def check1(self, record: Any, domain: str, recursion: int) -> Any:
         # At recursion 0 pyspf notes what matched: so every record is evaluated as if it were the first. The
         # depth stays bounded by the ten look-ups of strict evaluation. An `include` then comes here with 1, a
         # `redirect`, from within another record, with 0.
-        outer, self._text = self._text, record or ""
+        outer, self._text = self._text, record
         here, self._in_literal = self._in_literal, self._in_literal and domain not in self._expanded
         try:
             return super().check1(record, domain, 0)
@@ -134,19 +132,20 @@ class Query(spf.query):  # type: ignore[misc]
     def mechanism(self, matched: str | None) -> None:
         # Set at the end of each record, the inner ones first. For an `include` that matched, the record
         # inside was evaluated just before, and what it noted is what we want.
-        if matched is None or _name(matched) != "include":
+        matched = matched or ""
+        if _name(matched) != "include":
             self.innermost, self.record, self.prefix = matched, self.d, self._compared
             self.chosen = False
-        self.chosen = self.chosen or bool(_CHOSEN_BY_CLIENT.search(matched or ""))
+        self.chosen = self.chosen or bool(_CHOSEN_BY_CLIENT.search(matched))
 
     @property
     def lets_nearly_everyone_pass(self) -> bool:
-        name = _name(self.innermost or "")
+        name = _name(self.innermost)
         if self.chosen:
             return True
         if name in ("a", "mx", "ip4", "ip6"):
             return self.prefix < (WIDEST_IPV6 if self.v == "ip6" else WIDEST_IPV4)
-        return name == "all" or (name == "exists" and not _CLIENT_MACRO.search(self.innermost or ""))
+        return name == "all" or (name == "exists" and not _CLIENT_MACRO.search(self.innermost))
 
 
 def _name(mechanism: str) -> str:
@@ -172,7 +171,7 @@ def check(
             sender = Address("postmaster", to_a_labels(session.helo))
         except UnreadableError:
             return SpfEvidence(identity=identity, reason=Reason.HELO_MALFORMED)
-    query = Query(lookup, session.client, f"{sender.local}@{sender.domain}", session.helo or sender.domain)
+    query = Query(lookup, session.client, f"{sender.local}@{sender.domain}", session.helo)
     result = SpfResult(query.check()[0])
     aligned = entry.counts_domain(sender.domain, author.domain)
     reason = _objection(query, result, aligned)
@@ -181,7 +180,7 @@ def check(
     names = query.literal if aligned and (reason is None or sender.domain in own) else ()
     return SpfEvidence(
         result, sender.domain, identity, aligned, reason is None,
-        (query.innermost or "")[:_SHOWN] or None, query.record, reason, frozenset(names),
+        query.innermost[:_SHOWN] or None, query.record, reason, frozenset(names),
     )  # fmt: skip
 
 

@@ -1,0 +1,37 @@
+"""The fields we write, and the header that is kept: what no message of the corpus can show."""
+
+from __future__ import annotations
+
+import pytest
+
+from pratique.headers import HeaderCollector, claims_authserv_id, host_name
+from pratique.model import Limits, Settings
+
+
+@pytest.mark.parametrize(
+    ("authserv_id", "mta", "name"),
+    [
+        (None, "MX1.example.org", "mx1.example.org"),
+        ("Mail.example.org", "mx1.example.org", "mail.example.org"),
+        (None, "", "localhost"),
+        (None, "mx1; dkim=pass", "localhost"),
+    ],
+)
+def test_the_name_that_our_fields_bear(authserv_id: str | None, mta: str, name: str) -> None:
+    assert host_name(Settings(authserv_id=authserv_id), mta) == name
+
+
+@pytest.mark.parametrize(("length", "ours"), [(100, False), (20_000, True)])
+def test_results_too_long_to_be_read_are_ours_where_they_name_us(length: int, ours: bool) -> None:
+    value = b" other.example; spf=pass reason=" + b"x" * length + b" mx1.example.org"
+    assert claims_authserv_id(value, ["mx1.example.org"]) == ours
+
+
+def test_beyond_the_limits_two_from_are_kept_and_the_rest_is_counted() -> None:
+    """However many there are, they take no more memory."""
+    collector = HeaderCollector(Settings(limits=Limits(header_fields=1)))
+    for name in (b"Received", b"X-A", b"From", b"X-B", b"x-trusted-sender", b"From", b"From", b"X-C"):
+        collector.add(name, b" x")
+    header = collector.header()
+    assert [field.name for field in header.fields] == [b"Received", b"From", b"From"]
+    assert header.beyond == {b"": 6, b"x-trusted-sender": 1}
