@@ -255,3 +255,12 @@ def test_a_stranger_before_a_relay_is_never_another(stand: Stand, postfix: Postf
     assert " => marches@commune.example" in said, said
     found = logged(stand, f"e{number}@x", seen)
     assert (found["verdict"], found.get("client")) in (("unverified", STRANGER), ("unverified", None))
+
+
+def test_a_proxy_that_speaks_xclient_is_no_relay(stand: Stand) -> None:
+    """Postfix gives a milter the client that XCLIENT names: it is judged as if it had connected itself."""
+    seen = len(stand.log_lines())
+    reply = stand.postfix.send(notice("xclient@x", FORGED), f"b@{DOMAIN}", RCPT, SERVER, OUT)
+    assert reply.code == 250
+    found = logged(stand, "xclient@x", seen)
+    assert (found["verdict"], found["client"], found.get("relay")) == ("verified", SERVER, None)

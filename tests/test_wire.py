@@ -155,14 +155,6 @@ def test_client_without_address(dns: DnsServer, tmp_path: Path) -> None:
         assert tag(outcome).startswith("unverified;")
 
 
-@pytest.mark.parametrize(("macro", "found"), [("192.0.2.1", "192.0.2.1"), ("IPv6:2001:db8::5", "2001:db8::5")])
-def test_client_address_by_macro_alone(dns: DnsServer, tmp_path: Path, macro: str, found: str) -> None:
-    with service(tmp_path, dns, named("dkim-relaxed")) as running, MilterClient(running.address) as client:
-        client.connect(None, macros={"{client_addr}": macro})
-        client.message([(b"From", b" nepasrepondre@ternum-bfc.fr")], b"", queue_id="4MACRO")
-        assert f" client={found} " in running.log_lines("4MACRO")[0]
-
-
 # ---- the body ------------------------------------------------------------------------------------------
 
 

@@ -172,7 +172,7 @@ class Filter(Milter.Base):  # type: ignore[misc]
 
     def _session(self) -> Session:
         return Session(
-            client=self._client or _address([self.getsymval("{client_addr}") or ""]),
+            client=self._client,
             helo=self._helo,
             mail_from=self._mail_from,
             rcpts=tuple(self._rcpts),
@@ -225,7 +225,7 @@ class Filter(Milter.Base):  # type: ignore[misc]
 def _address(hostaddr: Any) -> IPAddress | None:
     """The client's address as libmilter gives it: (address, port, …) or, for a local socket, something else."""
     try:
-        address = ipaddress.ip_address(hostaddr[0].removeprefix("IPv6:").partition("%")[0])
+        address = ipaddress.ip_address(hostaddr[0].partition("%")[0])
     except (ValueError, TypeError, IndexError, AttributeError):
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
