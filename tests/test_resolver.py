@@ -634,7 +634,7 @@ def test_what_is_kept_survives_a_restart(tmp_path: Path, server: LyingDns) -> No
     file = tmp_path / "dns.json"
     remembered(server, file)
     assert file.stat().st_mode & 0o777 == 0o600
-    assert [p.name for p in tmp_path.iterdir()] == ["dns.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".dns.json.lock", "dns.json"]
     server.udp = rcode("SERVFAIL")
     server.asked.clear()
     after = Site(server, memory=file)
@@ -849,7 +849,7 @@ def test_the_service_while_dns_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
             assert verified(service, known) == (True, False)
         for _ in range(3):
             assert verified(service, known) == (True, True)
-        assert service.log().count("dns: no server answers") == 1
+        assert service.log().count("dns: no server answers") >= 1  # each worker that asks says it once
         outcome, line = deliver(service, unknown)
         assert (outcome.response, (outcome.reply or "")[:9]) == ("replycode", "451 4.7.1")
         assert " verdict=undetermined action=defer " in line
@@ -861,3 +861,20 @@ def test_the_service_while_dns_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
         assert service.wait(10) == 0
     with Service(config, address) as service:
         assert verified(service, known) == verified(service, unknown) == (True, True)
+
+
+def test_what_one_worker_knows_others_find(tmp_path: Path, server: LyingDns) -> None:
+    """Whom a notice reaches while DNS is down need not be who had the last one; and what one has learned to be gone,
+    none brings back."""
+    server.udp = records
+    file = tmp_path / "dns.json"
+    other = Site(server, memory=file)
+    remembered(server, file)
+    server.udp = rcode("SERVFAIL")
+    assert other.ask("k.x.example").records == (b'v\xff"\\',)
+    server.udp = rcode("NXDOMAIN")
+    other.clock.ahead += 301
+    assert other.ask("k.x.example").status is DnsStatus.NO_NAME
+    other.resolver.stop()
+    assert b"k.x.example" not in file.read_bytes()
+    assert b"mail.x.example" in file.read_bytes()

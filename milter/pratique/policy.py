@@ -57,7 +57,7 @@ def requirement(entry: Entry, evidence: Evidence) -> Truth:
         case Require.NETWORK:
             return network
         case Require.ANY:
-            return dkim | spf | arc | network
+            return dkim | spf | arc | network if entry.networks else dkim | spf | arc
         case Require.ALL:
             return dkim & spf & network if entry.networks else dkim & spf
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -47,7 +46,8 @@ _SAVE = 60.0
 class NetworkResolver:
     """Answers for all threads of a process. `start` only after the last fork; without it nothing is refreshed.
 
-    `memory` is a file that carries the kept answers over a restart.
+    `memory` is a file that carries the kept answers over a restart, and from one worker to the others: whom a notice
+    reaches while DNS is down need not be who had the last one.
     """
 
     def __init__(
@@ -70,7 +70,10 @@ class NetworkResolver:
         self._flights: dict[Question, Future[DnsAnswer]] = {}
         self._unanswered: set[Question] = set()  # of the kept ones, since something was answered
         self._silent_until = 0.0
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._wake = threading.Event()
+        self._unsaved = False
+        self._read_at = 0  # the file's time when it was read last
         self._thread: threading.Thread | None = None
         if memory and settings.stale:
             self._recall(memory)
@@ -82,6 +85,7 @@ class NetworkResolver:
         question = (name, rdtype)
         if absolute(name) is None:
             return DnsAnswer(DnsStatus.NO_NAME)
+        self._learn_from_others(question)
         started = self._clock()
         answer, leads = DnsAnswer(DnsStatus.TIMEOUT), False
         while True:
@@ -117,6 +121,8 @@ class NetworkResolver:
                 if known is None and (known := self._seen.pop(question)):
                     known.refresh = _when_to_refresh(now, known.expires - now)
                     self._kept.put(question, known)
+                    self._unsaved = True
+                    self._wake.set()
                 if known:
                     known.used = now
 
@@ -163,7 +169,9 @@ class NetworkResolver:
             known.used, known.refresh = kept.used, _when_to_refresh(now, ttl)
             self._kept.put(question, known)
         else:
-            self._kept.pop(question)
+            if self._kept.pop(question):
+                self._unsaved = True
+                self._wake.set()
             self._seen.put(question, known)
         self._unanswered.clear()
         was_silent, self._silent_until = self._silent_until > 0, 0.0
@@ -192,19 +200,15 @@ class NetworkResolver:
     # ---- the thread that keeps what is kept fresh
 
     def start(self) -> None:
-        """Refresh from now on, in a thread of this process. It takes no signal: those are libmilter's, which waits
-        for them in a thread of its own, and one that came here would end the process."""
-        self._stopping.clear()
+        """Refresh from now on, in a thread of this process, in which signals must be ignored: it could take them."""
+        self._stopping = False
         self._thread = threading.Thread(target=self._keep_fresh, name="dns", daemon=True)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            self._thread.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._thread.start()
 
     def stop(self) -> None:
         """End the thread, and remember for the next process."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
         if self._thread:
             self._thread.join(0.5)  # it may be waiting for an answer, and is no reason to stay
             self._thread = None
@@ -212,11 +216,15 @@ class NetworkResolver:
 
     def _keep_fresh(self) -> None:
         saved = self._clock()
-        while not self._stopping.wait(self._pause()):
+        while True:
+            self._wake.wait(self._pause())
+            if self._stopping:
+                return
+            self._wake.clear()
             try:
-                while (question := self._due()) and not self._stopping.is_set():
+                while (question := self._due()) and not self._stopping:
                     self._refresh(question)
-                if self._clock() >= saved + _SAVE:
+                if self._unsaved or self._clock() >= saved + _SAVE:
                     self._save()
                     saved = self._clock()
             except Exception:  # an edge of its own: nobody above would log it, and the next name may do
@@ -255,17 +263,40 @@ class NetworkResolver:
     # ---- over a restart
 
     def _save(self) -> None:
-        if self._memory and self._settings.stale:
+        """Write what is kept, and leave what others have written of names that nothing is known of here."""
+        if not (self._memory and self._settings.stale):
+            return
+        with snapshot.alone(self._memory):
+            theirs = snapshot.load(self._memory, LONGEST_TTL, self._settings.stale)
             with self._lock:
+                self._unsaved = False
                 now = self._clock()
                 kept = [(question, k.answer, k.expires - now) for question, k in self._kept if self._lasts(k, now)]
+                kept += [other for other in theirs if not self._knows(other[0])][: max(0, KEPT[0] - len(kept))]
             snapshot.save(self._memory, kept)
+            self._read_at = snapshot.time_of(self._memory)
+
+    def _knows(self, question: Question) -> bool:
+        """Whether there is an answer here, be it that there is nothing: an older one of others must not come back."""
+        seen = self._seen.get(question)
+        return self._kept.get(question) is not None or (seen is not None and not seen.answer.failed)
 
     def _recall(self, path: Path) -> None:
-        now = self._clock()
-        for question, answer, left in snapshot.load(path, LONGEST_TTL, self._settings.stale):
-            refresh = now + random.uniform(0, _SELDOM)  # noqa: S311
-            self._kept.put(question, Known(answer, now + left, refresh=refresh, used=now))
+        self._read_at = snapshot.time_of(path)
+        found = snapshot.load(path, LONGEST_TTL, self._settings.stale)
+        with self._lock:
+            now = self._clock()
+            for question, answer, left in found:
+                if not self._knows(question):
+                    refresh = now + random.uniform(0, _SELDOM)  # noqa: S311
+                    self._kept.put(question, Known(answer, now + left, refresh=refresh, used=now))
+
+    def _learn_from_others(self, question: Question) -> None:
+        """Where nothing is known of a name here, another worker may have written what it knows."""
+        if not (self._memory and self._settings.stale) or self._knows(question):
+            return
+        if snapshot.time_of(self._memory) != self._read_at:
+            self._recall(self._memory)
 
 
 def _joined(flight: Future[DnsAnswer], seconds: float) -> DnsAnswer:

@@ -6,12 +6,14 @@ one that jumps may shorten the life of an answer, never prolong it by more than 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,29 @@ _LARGEST = 32 << 20  # octets
 
 Kept = tuple[Question, DnsAnswer, float]
 """Question, answer, and for how many seconds it holds yet: below zero where it has run out."""
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """While no other worker reads and writes the file: one of them would undo what the other adds."""
+    try:
+        descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:  # saving will say why
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def time_of(path: Path) -> int:
+    """When the file was written, in nanoseconds; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def save(path: Path, kept: Iterable[Kept]) -> None:

@@ -66,12 +66,15 @@ class Worker:
 class Crew:
     """All workers, of all generations."""
 
-    def __init__(self, selector: selectors.BaseSelector, listener: Listener, metrics: Path | None) -> None:
+    def __init__(
+        self, selector: selectors.BaseSelector, listener: Listener, metrics: Path | None, memory: Path | None
+    ) -> None:
         self.workers: dict[int, Worker] = {}
         self.restarts = 0
         self._selector = selector
         self._listener = listener
         self._metrics = metrics
+        self._memory = memory
         self._messages = self._verified = 0  # of those that have ended
         self._failures = 0  # deaths before readiness since one was ready
         self._not_before = 0.0
@@ -109,7 +112,7 @@ class Crew:
         keep = (self._listener.descriptor, self._listener.listening.fileno(), self._listener.nowhere.fileno())
         try:
             child = process.fork(
-                lambda: worker.serve(generation.settings, self._listener, theirs, self._hooks(slot)),
+                lambda: worker.serve(generation.settings, self._listener, theirs, self._hooks(slot), self._memory),
                 (theirs.fileno(), *keep),
             )
         except OSError as problem:

@@ -52,7 +52,8 @@ def run(path: Path, settings: Settings) -> None:
         listening = opened.enter_context(sockets.listen(settings.socket))
         opened.callback(sockets.remove, settings.socket, sockets.identity(settings.socket))
         metrics = opened.enter_context(_metrics(settings))
-        parent = _Parent(path, settings, listening, metrics)
+        memory = opened.enter_context(_dns_memory())
+        parent = _Parent(path, settings, listening, metrics, memory)
         opened.callback(parent.end_all)
         parent.serve()
     log.info("pratique: stopped")
@@ -85,15 +86,31 @@ def _metrics(settings: Settings) -> Iterator[tuple[socket.socket, Path] | None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def _dns_memory() -> Iterator[Path | None]:
+    """The file in which workers find what others know of DNS: in the directory of systemd's CacheDirectory=, where
+    it outlives a restart, else in a folder of our own."""
+    if cache := os.environ.get("CACHE_DIRECTORY", "").partition(":")[0]:
+        yield Path(cache) / "dns.json"
+        return
+    try:
+        with tempfile.TemporaryDirectory(prefix="pratique-dns-") as folder:
+            yield Path(folder) / "dns.json"
+    except OSError as problem:
+        log.warning("dns: %s: %s: workers do not share what they know", tempfile.gettempdir(), problem.strerror)
+        yield None
+
+
 class _Parent:
     def __init__(
-        self, path: Path, settings: Settings, listening: socket.socket, metrics: tuple[socket.socket, Path] | None
-    ) -> None:
+        self, path: Path, settings: Settings, listening: socket.socket, metrics: tuple[socket.socket, Path] | None,
+        memory: Path | None,
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._listening = listening
         self._listener = Listener(listening)
         self._selector = selectors.PollSelector()  # epoll would be shared with the children
-        self._crew = Crew(self._selector, self._listener, metrics[1] if metrics else None)
+        self._crew = Crew(self._selector, self._listener, metrics[1] if metrics else None, memory)
         self._reloading = Reloading(self._selector, path, self._crew, Generation(1, settings))
         self._exporter = Exporter(*metrics) if metrics else None
         self._changes = Changes()

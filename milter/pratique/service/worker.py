@@ -127,18 +127,12 @@ class Tally:
         return time.monotonic() - self.changed > seconds
 
 
-def serve(settings: Settings, listener: Listener, parent: socket.socket, hooks: Hooks) -> NoReturn:
+def serve(settings: Settings, listener: Listener, parent: socket.socket, hooks: Hooks, memory: Path | None) -> NoReturn:
     """Wait for the parent's order to begin, serve, and end the process when it says so."""
     tally = Tally(hooks)
-    resolver = NetworkResolver(settings.dns, hooks.asked, _dns_memory())
+    resolver = NetworkResolver(settings.dns, hooks.asked, memory)
     factory = functools.partial(Filter, settings, resolver, tally)
     _Worker(settings, listener, parent, tally, factory, resolver).run()
-
-
-def _dns_memory() -> Path | None:
-    """Where what DNS said outlives a restart: in the directory that systemd's CacheDirectory= made, if it did."""
-    directories = os.environ.get("CACHE_DIRECTORY", "")
-    return Path(directories.partition(":")[0]) / "dns.json" if directories else None
 
 
 class _Worker:
