@@ -829,7 +829,7 @@ def test_the_service_while_dns_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
     case = corpus.Case("", "", "", b"", "", {}, {})
     port = free_port()
     dns_settings = {"servers": [f"127.0.0.1:{port}"], "cache": False, "timeout": "2s"}
-    config = corpus.write_config(tmp_path, case, socket=address, dns=dns_settings)
+    config = corpus.write_config(tmp_path, case, socket=address, dns=dns_settings, workers=1)
     queue_ids = (f"4Q{n}" for n in itertools.count())
 
     def verified(service: Service, message: bytes) -> tuple[bool, bool]:
@@ -849,7 +849,7 @@ def test_the_service_while_dns_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
             assert verified(service, known) == (True, False)
         for _ in range(3):
             assert verified(service, known) == (True, True)
-        assert service.log().count("dns: no server answers") >= 1  # each worker that asks says it once
+        assert service.log().count("dns: no server answers") == 1
         outcome, line = deliver(service, unknown)
         assert (outcome.response, (outcome.reply or "")[:9]) == ("replycode", "451 4.7.1")
         assert " verdict=undetermined action=defer " in line
