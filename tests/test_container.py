@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import FULL, ROOT
+from conftest import ROOT
 
 from harness import corpus
 from harness.container import Container
 from harness.mail import OPIC, notice
 from harness.ports import wait_until
 
-pytestmark = pytest.mark.skipif(not FULL, reason="minutes: tests/container, or tests/check --full")
+pytestmark = pytest.mark.full
 
 INSTALL = "cd /checkout && PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels systemd/install"
 LIST = "/etc/pratique/trusted-senders.yaml"
