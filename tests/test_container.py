@@ -25,6 +25,15 @@ LIST = "/etc/pratique/trusted-senders.yaml"
 JUDGED = ("dkim-rsa-and-ed25519", "dkim-ed25519", "spf-a-dual-cidr", "imitation-domain-cyrillic", "no-from-kelvin")
 BAD_LIST = "senders:\n  visma-opic:\n    domain: visma.com\n    adresses: [noreply.opic@visma.com]\n"
 
+NETWORK_LIST = """senders:
+  visma-opic:
+    name: Visma Opic
+    domain: visma.com
+    addresses: [noreply.opic@visma.com]
+    networks: [192.0.2.7]
+    require: network
+"""
+
 # 127.0.0.1 would be one of `local_networks`. Prints `CODE TEXT` of the last reply.
 SEND = """
 import smtplib, sys
@@ -213,6 +222,30 @@ def test_behind_sendmail_the_socket_lies_in_run(site: Container) -> None:
     site.write("/etc/pratique/pratique.yaml", yaml)
     site.run("systemctl restart pratique")
     in_force(site)
+
+
+def test_rspamd_by_the_readme_alone(site: Container) -> None:
+    """The lines of README, "Tell your spam filter", as they stand there. There is no DNS: the client's network is the
+    proof, and what rspamd says of a text is written into its log."""
+    readme = (ROOT / "README.md").read_text().partition("\nWith rspamd, ")[2].partition("\n\n")[2]
+    lines = re.match(r"(?:    .*\n)+", readme)
+    assert lines
+    good = site.run(f"cat {LIST}; true > /var/log/rspamd/rspamd.log")
+    site.write(LIST, NETWORK_LIST)
+    site.run("systemctl reload pratique; cd /checkout; set -e\n" + lines[0])
+    try:
+        genuine = arrives(site, notice())
+        assert "X-Trusted-Sender: verified; sender=visma-opic; by=network; host=mx1.example.org" in genuine
+        assert "X-Trusted-Sender: imitation; " in arrives(site, notice('"Visma Opic" <x@shop.example>'))
+        log = "cat /var/log/rspamd/rspamd.log"
+        assert wait_until(lambda: "PRATIQUE_DOUBT" in site.run(log), 20)
+        assert "PRATIQUE_PASS(-1000.00)" in site.run(log)
+    finally:
+        site.write(LIST, good)
+        site.run(
+            "systemctl reload pratique; postconf -e 'smtpd_milters = { unix:pratique/milter.sock, default_action=tempfail }'"
+        )
+        site.run("systemctl reload postfix; systemctl stop rspamd")
 
 
 def test_for_a_package(site: Container) -> None:

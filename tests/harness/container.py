@@ -20,7 +20,7 @@ from harness.ports import CHECKOUT, Server, unpacked, wait_until
 
 _MIRROR = "http://deb.debian.org/debian"
 _PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "libnss-systemd", "procps", "iproute2", "postfix"),
+    *("systemd", "systemd-sysv", "dbus", "libnss-systemd", "procps", "iproute2", "postfix", "rspamd"),
     *("python3", "python3-venv", "python3-dev", "gcc", "libc6-dev", "libmilter-dev"),
 )
 # pip builds pymilter in the container, with gcc and libmilter; everything else comes as a wheel.
