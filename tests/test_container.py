@@ -242,10 +242,8 @@ def test_rspamd_by_the_readme_alone(site: Container) -> None:
         assert "PRATIQUE_PASS(-1000.00)" in site.run(log)
     finally:
         site.write(LIST, good)
-        site.run(
-            "systemctl reload pratique; postconf -e 'smtpd_milters = { unix:pratique/milter.sock, default_action=tempfail }'"
-        )
-        site.run("systemctl reload postfix; systemctl stop rspamd")
+        site.run("postconf -e 'smtpd_milters = { unix:pratique/milter.sock, default_action=tempfail }'")
+        site.run("systemctl reload postfix pratique; systemctl stop rspamd")
 
 
 def test_for_a_package(site: Container) -> None:
