@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from harness.dns_server import DnsServer
+from harness.milter_client import wait_ready
 from harness.ports import CHECKOUT, Server, wait_until
 from harness.postfix import Postfix
 from harness.sendmail import Sendmail
@@ -77,14 +78,18 @@ class Stand:
         self._running.close()
 
     def start_filter(self) -> None:
-        """Start `pratique run` and wait until it listens."""
+        """Start `pratique run` and wait until it answers."""
         # Its log is for people, whatever started us.
         environment = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
         command: list[str | Path] = [CHECKOUT / ".venv/bin/pratique", "run", "--config", self.config]
         running = self._filter = Server(command, self.log, environment)
-        if not wait_until(lambda: listens(self.socket) or not running.running(), 10) or not running.running():
+        try:
+            if not wait_until(lambda: listens(self.socket) or not running.running(), 10) or not running.running():
+                raise TimeoutError
+            wait_ready(f"unix:{self.socket}")
+        except TimeoutError:
             self.stop_filter()
-            raise RuntimeError(f"pratique did not start:\n{self.log.read_text(errors='replace')}")
+            raise RuntimeError(f"pratique did not start:\n{self.log.read_text(errors='replace')}") from None
 
     def stop_filter(self, kill: bool = False) -> None:
         """End `pratique run`, in order or by SIGKILL; the MTA finds nobody at the socket then."""
