@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "milter" / "pratique"
 FILES = ("claims.py", "mailbox.py", "lookalike.py", "policy.py", "headers.py", "authentication/__init__.py",
          "authentication/dkim_check.py", "authentication/signature.py", "authentication/spf_check.py",
-         "authentication/body.py")  # fmt: skip
+         "authentication/body.py", "authentication/arc_check.py", "received.py")  # fmt: skip
 EXPLAINED = ROOT / "tests" / "mutation_survivors.txt"
 
 # Judges the cases in a file with the package in the first folder; status 1 at the first that is not as expected.
@@ -129,9 +129,12 @@ def shown(node: ast.AST) -> str:
 # The unit tests that are tables; those with thousands of random inputs take too long for this.
 TABLES = [
     *("test_claims.py", "test_lookalike.py", "test_policy.py", "test_headers.py", "test_body.py"),
-    *("test_authentication.py", "test_suites.py"),
+    *("test_authentication.py", "test_suites.py", "test_trust.py", "test_received.py"),
 ]
-TABLES_OF = "not real_domain and not honest_name and not any_ and not linear"
+TABLES_OF = (
+    "not real_ and not honest_name and not any_ and not linear"
+    " and not stranger and not xclient and not only_what and not octets"
+)
 
 
 def noticed_by(mutant: Mutant, cases: Path) -> str:

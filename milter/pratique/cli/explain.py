@@ -135,7 +135,8 @@ def as_object(name: str, decision: Decision) -> dict[str, Any]:
 
 
 def _attributes(value: Any, names: str) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in names.split()}
+    found = {name: getattr(value, name) for name in names.split()}
+    return {name: list(held) if isinstance(held, tuple) else held for name, held in found.items()}
 
 
 # ---- for people ------------------------------------------------------------------------------------
