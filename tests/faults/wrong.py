@@ -17,7 +17,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -368,7 +368,7 @@ def _multiarch() -> str:
     )
 
 
-def memory_limit(site: Site, going_on: GoingOn) -> list[Sent]:
+def memory_limit(site: Site, going_on: GoingOn, times: int = 3) -> list[Sent]:
     """A worker may have no more than it has, and a little; and large messages come, several at a time."""
     found: list[Sent] = []
     fields = [(b"X-Large", b" " + b"x" * 50_000)] * 18
@@ -387,7 +387,7 @@ def memory_limit(site: Site, going_on: GoingOn) -> list[Sent]:
 
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     first = 2_000_000
-    for n in at_least(3, going_on):
+    for n in at_least(times, going_on):
         for pid in site.service.children():
             with contextlib.suppress(OSError):
                 size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -455,7 +455,7 @@ FAULTS: dict[str, Fault] = {
         Fault("log's disk full", log_full, wrapper=_small_disk, log=lambda s: _log_on_small_disk(s).read_text()),
         Fault("log cannot be written", no_log, wrapper=_full),
         Fault("clock jumps", clock_jumps, environment=_faked_clock, verdicts=_DATED),
-        Fault("out of memory", memory_limit),
+        Fault("out of memory", memory_limit, said=" this worker is replaced"),
         Fault("out of descriptors", no_descriptors),
     )
 }
@@ -463,8 +463,9 @@ FAULTS: dict[str, Fault] = {
 
 def small(fault: Fault) -> Fault:
     """The short form."""
-    if fault.run is reloads:
-        return Fault(fault.name, functools.partial(reloads, times=10), fault.settings, said=fault.said)
-    return fault
+    times = {reloads: 10, memory_limit: 1}.get(fault.run)
+    return replace(fault, run=functools.partial(fault.run, times=times)) if times else fault
 
 
+# Messages for each fault, and the longest that one goes on while they come: of 20,000 messages, and of 2,000.
+WHOLE, SHORT = (20_000 // len(FAULTS) + 1, 60.0), (2_000 // len(FAULTS) + 1, 3.0)
