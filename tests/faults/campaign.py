@@ -78,7 +78,7 @@ def run(site: Site, senders: Senders, fault: Fault, messages: int, longest: floa
             more = fault.run(site, lambda: senders.sent() < messages and time.monotonic() < end) or []
         finally:
             senders.stop()
-        row.answers = site.answers_after()
+        row.answers = site.start_took + site.answers_after()
         sent = [one for future in futures for one in future.result()] + more
         _account(row, fault, sent, site.arrived())
         _again(site, senders, row, [one for one in sent if one.fate in ("deferred", "unanswered")])

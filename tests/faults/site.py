@@ -71,6 +71,7 @@ class Site:
         self.config = folder / "pratique.yaml"
         self._running = ExitStack()
         self._service: Service | None = None
+        self.start_took = 0.0  # seconds, of the last restart
         self._program: list[str | Path] = []
         self._environment: dict[str, str] = {}
         (folder / "program.py").write_text(textwrap.dedent(_CHANGES))
@@ -108,7 +109,7 @@ class Site:
             "authserv_id": "mx1.example.org",
             "actions": {"unverified": "quarantine"},
             "log": {"level": "debug"},
-            "stop_timeout": "5s",
+            "stop_timeout": "3s",
         } | settings
         all_settings["dns"] = {"servers": [self.dns.address], "timeout": "3s"} | settings.get("dns", {})
         self.config.write_text(yaml.safe_dump(all_settings))
@@ -116,6 +117,7 @@ class Site:
         self._program = [*wrapper, sys.executable, self.folder / "program.py"]
         self._environment = dict(environment or {})
         self._start()
+        self.start_took = 0.0
         wait_until(lambda: len(self.service.children()) == 2, 10)
 
     def _start(self) -> None:
@@ -125,7 +127,9 @@ class Site:
     def restart(self) -> None:
         """As systemd does, once the service has ended."""
         self.service.stop()
+        begun = time.monotonic()
         self._start()
+        self.start_took = time.monotonic() - begun
 
     def close(self) -> None:
         """End the service."""

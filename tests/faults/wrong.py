@@ -75,10 +75,10 @@ def workers_killed(site: Site, going_on: GoingOn) -> None:
         time.sleep(0.3)
 
 
-def worker_stopped(site: Site, going_on: GoingOn) -> None:
-    """One, then all: until the parent has replaced them."""
-    for n in at_least(2, going_on):
-        stopped = site.service.children()[: 1 + n % 2]
+def worker_stopped(site: Site, going_on: GoingOn, times: int = 4) -> None:
+    """All, then one: until the parent has replaced them."""
+    for n in at_least(times, going_on):
+        stopped = site.service.children()[: 2 - n % 2]
         for pid in stopped:
             _kill(pid, signal.SIGSTOP)
         if not wait_until(lambda s=stopped: not set(s) & set(site.service.children()), 30):  # type: ignore[misc]
@@ -87,7 +87,7 @@ def worker_stopped(site: Site, going_on: GoingOn) -> None:
 
 def parent_killed(site: Site, going_on: GoingOn) -> None:
     """And started again, as systemd would."""
-    for _ in at_least(2, going_on):
+    for _ in at_least(1, going_on):
         workers = site.service.children()
         site.service.signal(signal.SIGKILL)
         if not wait_until(lambda w=workers: not any(Path(f"/proc/{pid}").exists() for pid in w), 10):  # type: ignore[misc]
@@ -106,7 +106,7 @@ def parent_stopped(site: Site, going_on: GoingOn) -> None:
 
 def restarted(site: Site, going_on: GoingOn) -> None:
     """In order, under load."""
-    for _ in at_least(2, going_on):
+    for _ in at_least(1, going_on):
         site.service.signal(signal.SIGTERM)
         if status := site.service.wait(20):
             raise RuntimeError(f"SIGTERM ended with status {status}:\n{site.service.log()[-4000:]}")
@@ -463,7 +463,7 @@ FAULTS: dict[str, Fault] = {
 
 def small(fault: Fault) -> Fault:
     """The short form."""
-    times = {reloads: 10, memory_limit: 1}.get(fault.run)
+    times = {reloads: 10, memory_limit: 1, worker_stopped: 1}.get(fault.run)
     return replace(fault, run=functools.partial(fault.run, times=times)) if times else fault
 
 
