@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
+from conftest import FULL
 from faults import campaign
 from faults.senders import Senders
 from faults.site import Site
 from faults.wrong import FAULTS, SHORT, WHOLE, Fault, small
-
-from conftest import FULL
 
 ANSWERS = 15.0  # seconds; what was measured stands in docs/reliability.md
 

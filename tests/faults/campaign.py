@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from faults import mail
 from faults.senders import Senders, Sent
-from faults.site import Figures, Site
+from faults.site import NOTHING, Figures, Site
 from faults.wrong import Fault
 
 _RATE = 200.0  # messages a second, at most
@@ -34,8 +34,8 @@ class Row:
     twice: int = 0  # arrived although the MTA's client had no answer, and so came again
     wrong: list[str] = field(default_factory=list)
     answers: float = 0.0
-    before: Figures = Figures(0, 0, 0)
-    after: Figures = Figures(0, 0, 0)
+    before: Figures = NOTHING
+    after: Figures = NOTHING
 
     @property
     def sent(self) -> int:
@@ -80,7 +80,7 @@ def run(site: Site, senders: Senders, fault: Fault, messages: int, longest: floa
             senders.stop()
         row.answers = site.start_took + site.answers_after()
         sent = [one for future in futures for one in future.result()] + more
-        _account(row, fault, sent, site.arrived())
+        account(row, fault, sent, site.arrived())
         _again(site, senders, row, [one for one in sent if one.fate in ("deferred", "unanswered")])
         row.after = _settled(site, row)
         if fault.said not in fault.log(site):
@@ -95,14 +95,14 @@ def _warm_up(site: Site, senders: Senders, row: Row) -> None:
     futures = senders.start(site.address, site.postfix.port, 3_000_000, 60, 200)
     senders.stop()
     sent = [one for future in futures for one in future.result()]
-    _account(Row(row.fault), Fault(row.fault, lambda *_: None), sent, site.arrived())
+    account(Row(row.fault), Fault(row.fault, lambda *_: None), sent, site.arrived())
     site.answers_after()
 
 
 # ---- what became of it -----------------------------------------------------------------------------------
 
 
-def _account(row: Row, fault: Fault, sent: list[Sent], arrived: list[tuple[int, Sent]]) -> None:
+def account(row: Row, fault: Fault, sent: list[Sent], arrived: list[tuple[int, Sent]]) -> None:
     """Count, and note what is wrong."""
     there: dict[int, list[Sent]] = {}
     for number, one in arrived:
@@ -148,7 +148,7 @@ def _again(site: Site, senders: Senders, row: Row, left: list[Sent]) -> None:
     while left:
         sent = senders.again(site.address, site.postfix.port, left)
         count = Row(row.fault)
-        _account(count, exactly, sent, site.arrived())
+        account(count, exactly, sent, site.arrived())
         row.wrong += count.wrong
         row.late += count.fates["delivered"] + count.fates["held"]
         left = [one for one in sent if one.fate in ("deferred", "unanswered")]

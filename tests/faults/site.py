@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from bench import load
 from faults import mail
 from faults.senders import Sent, sent_over_wire
@@ -46,6 +47,9 @@ class Figures:
 
     def __str__(self) -> str:
         return f"{self.memory:.0f} MiB, {self.threads} threads, {self.descriptors} descriptors"
+
+
+NOTHING = Figures(0, 0, 0)
 
 
 def figures(pid: int) -> Figures:
@@ -103,14 +107,14 @@ class Site:
     ) -> None:
         """Start the service, its settings laid over those of the campaign."""
         shutil.copy(SHIPPED / "trusted-senders.yaml", self.folder)
-        all_settings = {
+        all_settings: dict[str, Any] = {
             "socket": self.address,
             "workers": 2,
             "authserv_id": "mx1.example.org",
             "actions": {"unverified": "quarantine"},
             "log": {"level": "debug"},
             "stop_timeout": "3s",
-        } | settings
+        } | dict(settings)
         all_settings["dns"] = {"servers": [self.dns.address], "timeout": "3s"} | settings.get("dns", {})
         self.config.write_text(yaml.safe_dump(all_settings))
         self.config.with_suffix(".log").unlink(missing_ok=True)
@@ -190,12 +194,10 @@ class Site:
         for path in (self.postfix.folder / "mail").glob("*/new/*"):
             found.append(_seen(path.read_bytes(), "delivered"))
             path.unlink()
-        for path in (queue / "hold").rglob("*"):
-            if path.is_file():
-                found.append(_seen(self.postfix.queue_file_content(path.name), "held"))
-        for path in (queue / "hold").rglob("*"):
-            if path.is_file():
-                path.unlink()
+        held = [path for path in (queue / "hold").rglob("*") if path.is_file()]
+        found += [_seen(self.postfix.queue_file_content(path.name), "held") for path in held]
+        for path in held:
+            path.unlink()
         return found
 
 
@@ -203,5 +205,3 @@ def _seen(content: bytes, fate: str) -> tuple[int, Sent]:
     number = mail.number_of(content)
     header = content.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
     return number, Sent(number, "smtp", fate, mail.verdict(header))
-
-

@@ -184,7 +184,9 @@ class _Worker:
         """Where libmilter could not begin a thread it may have forgotten more than can be seen: make way for a worker
         that has forgotten nothing."""
         if cut := self._orphans.close():
-            text = "no thread could be begun for %d connections: their messages are deferred, and this worker is replaced"
+            text = (
+                "no thread could be begun for %d connections: their messages are deferred, and this worker is replaced"
+            )
             log.error(text, cut)
             if self._state is State.ACCEPTING:
                 self._stop()
