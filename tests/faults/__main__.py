@@ -34,8 +34,10 @@ def main() -> int:
             row = campaign.run(site, senders, small(fault) if options.short else fault, each, longest)
             rows.append(row)
             print(f"{' | '.join(row.cells())} | {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
+            for why, count in row.why.most_common(8):
+                print(f"  deferred: {count} {why}", file=sys.stderr, flush=True)
             for problem in row.wrong[:10]:
-                print(f"  {problem}", file=sys.stderr, flush=True)
+                print(f"  wrong: {problem}", file=sys.stderr, flush=True)
     whole = f"{campaign.table(rows)}\n{sum(row.sent for row in rows)} messages in all, {machine()}.\n"
     print(whole)
     if options.write:

@@ -33,6 +33,7 @@ class Row:
     late: int = 0  # of the deferred: arrived, sent again
     twice: int = 0  # arrived although the MTA's client had no answer, and so came again
     wrong: list[str] = field(default_factory=list)
+    why: Counter[str] = field(default_factory=Counter)  # messages were put off
     answers: float = 0.0
     before: Figures = NOTHING
     after: Figures = NOTHING
@@ -123,6 +124,8 @@ def account(row: Row, fault: Fault, sent: list[Sent], arrived: list[tuple[int, S
             case _:
                 final = one
         row.fates[final.fate] += 1
+        if final.fate == "deferred":
+            row.why[f"{final.through}: {final.why[:120]}"] += 1
         if problem := _wrong(final, fault):
             row.wrong.append(problem)
     row.wrong += [f"{number} arrived, and nobody sent it" for number in there]

@@ -57,7 +57,7 @@ FAULTS: dict[str, Fault] = {
             "log's disk full",
             machine.log_full,
             wrapper=machine.small_disk,
-            log=lambda s: machine.log_on_small_disk(s).read_text(),
+            log=machine.small_log,
         ),
         Fault("log cannot be written", machine.no_log, wrapper=machine.full),
         Fault("clock jumps", machine.clock_jumps, environment=machine.faked_clock, verdicts=_DATED),
