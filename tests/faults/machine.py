@@ -134,7 +134,7 @@ def no_descriptors(site: Site, going_on: GoingOn) -> list[Sent]:
 
             def opened(number: int) -> Sent | tuple[int, MilterClient]:
                 try:
-                    client = MilterClient(site.address, 4)
+                    client = MilterClient(site.address, 2)
                     client.connect(mail.message(number).client, helo="out.mailer.example")
                 except OSError as problem:
                     return Sent(number, "wire", "deferred", why=repr(problem))

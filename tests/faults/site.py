@@ -28,10 +28,13 @@ from harness.postfix import Postfix
 from harness.service import Service
 from harness.stand import SHIPPED, shipped_main_cf
 
-# As the service runs here: a worker that hangs is found in 3 seconds, not in 15, so that there is time for all faults.
+# As the service runs here: a worker that hangs is found in 3 seconds, not in 15, and connections that libmilter forgot
+# in 2, not in 10, so that there is time for all faults.
 _CHANGES = """
     import pratique.service.crew as crew
+    import pratique.service.worker as worker
     crew.SILENCE, crew.START = 3, 10
+    worker.LOOK = 1
     from pratique.cli import main
     main()
     """

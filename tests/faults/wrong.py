@@ -81,4 +81,4 @@ def small(fault: Fault) -> Fault:
 
 
 # Messages for each fault, and the longest that one goes on while they come: of 20,000 messages, and of 2,000.
-WHOLE, SHORT = (20_000 // len(FAULTS) + 1, 60.0), (2_000 // len(FAULTS) + 1, 3.0)
+WHOLE, SHORT = (20_000 // len(FAULTS) + 1, 60.0), (2_000 // len(FAULTS) + 1, 2.0)

@@ -30,7 +30,7 @@ from .log import log
 from .orphans import Orphans
 
 _BEAT = 1.0  # seconds between two signs of life
-_LOOK = 5.0  # seconds between two looks at connections that nobody has taken up
+LOOK = 5.0  # seconds between two looks at connections that nobody has taken up
 _STEP = 0.05  # seconds between two looks at whether a leaving worker may go
 _SETTLED = 0.2  # seconds in which libmilter has surely sent its last answer
 _GREETED = 1.0  # seconds in which an MTA that has connected has surely spoken: before it does, nobody knows of it
@@ -176,7 +176,7 @@ class _Worker:
             if time.monotonic() - beat >= _BEAT:
                 self._report()
                 beat = time.monotonic()
-            if time.monotonic() - looked >= _LOOK:
+            if time.monotonic() - looked >= LOOK:
                 self._look_for_orphans()
                 looked = time.monotonic()
 
