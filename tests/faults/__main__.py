@@ -23,8 +23,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/faults/run", description=__doc__)
     parser.add_argument("--short", action="store_true", help="a tenth of the mail")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
-    parser.add_argument("fault", nargs="*", choices=[*FAULTS, []], help="only these")
+    parser.add_argument("fault", nargs="*", metavar="FAULT", help=f"only these: {', '.join(FAULTS)}")
     options = parser.parse_args()
+    if unknown := set(options.fault) - set(FAULTS):
+        parser.error(f"no such fault: {', '.join(unknown)}")
     faults = [FAULTS[name] for name in options.fault] or list(FAULTS.values())
     each, longest = SHORT if options.short else WHOLE
     rows = []

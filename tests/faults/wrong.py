@@ -49,8 +49,8 @@ FAULTS: dict[str, Fault] = {
         Fault("DNS gone", names.dns_gone, _ASK_ALWAYS, said=" dns=stale"),
         Fault("DNS slow", names.dns_slow),
         Fault("DNS lies", names.dns_lies, _ASK_ALWAYS, said=" dns=stale"),
-        Fault("100 processes.reloads, good and bad", processes.reloads, said="nothing has changed, generation "),
-        Fault("MTA processes.restarted, killed", mta.mta_restarted),
+        Fault("100 reloads, good and bad", processes.reloads, said="nothing has changed, generation "),
+        Fault("MTA restarted, killed", mta.mta_restarted),
         Fault("MTA connections cut", mta.connections_cut),
         Fault("1000 connections at once", mta.thousand_connections),
         Fault(
