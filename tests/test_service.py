@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import stat
@@ -195,6 +196,32 @@ def test_a_worker_whose_interpreter_is_held_is_replaced(tmp_path: Path) -> None:
             send(service.address, "4STUCK")
         assert send(service.address) == imitation("first")
         assert wait_until(lambda: len(service.children()) == 2, 10)
+
+
+def test_a_worker_that_can_begin_no_thread_is_replaced(tmp_path: Path) -> None:
+    """libmilter would forget such connections, and keep them open for ever."""
+    with running(tmp_path) as service:
+        before = service.children()
+        for pid in before:
+            size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            resource.prlimit(pid, resource.RLIMIT_AS, (size + (4 << 20), resource.RLIM_INFINITY))
+        held = [MilterClient(service.address, 25) for _ in range(12)]
+
+        def answered(client: MilterClient) -> bool:
+            try:
+                client.connect()
+                return True
+            except ConnectionError:
+                client.drop()
+                return False
+
+        with ThreadPoolExecutor(len(held)) as pool:
+            assert not all(pool.map(answered, held))
+        for client in held:
+            client.drop()
+        assert "their messages are deferred, and this worker is replaced" in service.log()
+        assert wait_until(lambda: set(before) != set(service.children()) and len(service.children()) == 2, 20)
+        assert send(service.address) == imitation("first")
 
 
 def test_it_gives_up_where_no_worker_gets_on_its_feet(tmp_path: Path) -> None:

@@ -195,6 +195,9 @@ class Crew:
                 if not one.ready:
                     one.ready = True
                     self._failures = 0
+                if one.report.state is State.STOPPING and not one.going:  # by itself: another one takes its place now
+                    self._send_home(one)
+                    self.restarts += 1
         except BlockingIOError:
             return
         except OSError:

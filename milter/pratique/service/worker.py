@@ -1,7 +1,8 @@
 """A worker: libmilter in threads, and in the main thread who listens to the parent.
 
 Rules of this module: the parent says what to do, the worker says once a second how it is. That it does proves that
-its interpreter still runs: a thread that never lets go of it silences the worker, and the parent replaces it.
+its interpreter still runs: a thread that never lets go of it silences the worker, and the parent replaces it. It goes
+by itself only where libmilter has forgotten connections.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from pratique.resolver import NetworkResolver
 
 from .libmilter import Listener
 from .log import log
+from .orphans import Orphans
 
 _BEAT = 1.0  # seconds between two signs of life
+LOOK = 5.0  # seconds between two looks at connections that nobody has taken up
 _STEP = 0.05  # seconds between two looks at whether a leaving worker may go
 _SETTLED = 0.2  # seconds in which libmilter has surely sent its last answer
 _GREETED = 1.0  # seconds in which an MTA that has connected has surely spoken: before it does, nobody knows of it
@@ -148,12 +151,13 @@ class _Worker:
         self._resolver = resolver
         self._state = State.READY
         self._paused = self._until = 0.0
+        self._orphans = Orphans()
 
     def run(self) -> NoReturn:
         waiting = select.poll()
         waiting.register(self._parent, select.POLLIN)
         self._report()
-        beat = time.monotonic()
+        beat = looked = time.monotonic()
         while True:
             leaving = self._state in (State.LEAVING, State.STOPPING)
             if waiting.poll(1000 * (_STEP if leaving else _BEAT)):
@@ -166,6 +170,20 @@ class _Worker:
             if time.monotonic() - beat >= _BEAT:
                 self._report()
                 beat = time.monotonic()
+            if time.monotonic() - looked >= LOOK:
+                self._look_for_orphans()
+                looked = time.monotonic()
+
+    def _look_for_orphans(self) -> None:
+        """Where libmilter could not begin a thread it may have forgotten more than can be seen: make way for a worker
+        that has forgotten nothing."""
+        if cut := self._orphans.close():
+            text = (
+                "no thread could be begun for %d connections: their messages are deferred, and this worker is replaced"
+            )
+            log.error(text, cut)
+            if self._state is State.ACCEPTING:
+                self._stop()
 
     def _report(self) -> None:
         tally = self._tally

@@ -1,0 +1,38 @@
+"""Whatever goes wrong, each message is delivered with a true tag, held, or deferred: see tests/faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from conftest import FULL
+from faults import campaign
+from faults.senders import Senders
+from faults.site import Site
+from faults.wrong import FAULTS, SHORT, WHOLE, Fault, small
+
+ANSWERS = 15.0  # seconds; what was measured stands in docs/reliability.md
+
+
+@pytest.fixture(scope="module")
+def senders() -> Iterator[Senders]:
+    with Senders() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site(tmp_path_factory.mktemp("faults")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_no_message_is_lost(fault: Fault, site: Site, senders: Senders) -> None:
+    row = campaign.run(site, senders, *((fault, *WHOLE) if FULL else (small(fault), *SHORT)))
+    print(row)
+    assert row.wrong == []
+    assert row.sent == row.fates["delivered"] + row.fates["held"] + row.fates["deferred"]
+    assert row.fates["delivered"]
+    assert row.fates["held"]
+    assert row.answers < ANSWERS
