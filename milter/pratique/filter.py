@@ -6,6 +6,7 @@ it. An exception in judging gives the verdict `undetermined`; one in applying it
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 import time
@@ -209,9 +210,14 @@ class Filter:
 
 def _address(hostaddr: Any) -> IPAddress | None:
     """The client's address as libmilter gives it: (address, port, …) or, for a local socket, something else."""
+    return _ip(hostaddr[0]) if isinstance(hostaddr, tuple) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _ip(text: str) -> IPAddress | None:
     try:
-        address = ipaddress.ip_address(hostaddr[0].partition("%")[0])
-    except (ValueError, TypeError, IndexError, AttributeError):
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
