@@ -83,7 +83,8 @@ class Filter:
         self._helo = hostname[:_MAX_ENVELOPE]
 
     def envfrom(self, path: bytes, *params: bytes) -> None:  # noqa: ARG002
-        self._end_message()  # which an MTA may leave without a word
+        if self._in_message:  # which an MTA may leave without a word
+            self._end_message()
         self._watch.begins()
         self._in_message = True
         self._mail_from = path.decode("utf-8", "replace")[:_MAX_ENVELOPE]
@@ -126,11 +127,13 @@ class Filter:
             self._end_message()
 
     def abort(self) -> Any:
-        self._end_message()
+        if self._in_message:
+            self._end_message()
         return Milter.CONTINUE
 
     def close(self) -> Any:
-        self._end_message()
+        if self._in_message:
+            self._end_message()
         self._watch.closes()
         return Milter.CONTINUE
 

@@ -60,17 +60,19 @@ class HeaderCollector:
     def __init__(self, settings: Settings):
         self._most, self._largest = settings.limits.header_fields, settings.limits.header_size
         self._watched = watched(settings.header)
-        self._fields: list[HeaderField] = []
+        self._fields: list[tuple[bytes, bytes]] = []
         self._beyond: dict[bytes, int] = {}
         self._size = 0
         self._late_from = 0
 
     def add(self, name: bytes, value: bytes) -> None:
-        field = HeaderField(name, value)
         self._size += len(name) + len(value)
         if self._size <= self._largest and len(self._fields) < self._most:
-            self._fields.append(field)
-            return
+            self._fields.append((name, value))
+        else:
+            self._add_beyond(HeaderField(name, value))
+
+    def _add_beyond(self, field: HeaderField) -> None:
         key = field.key if field.key in self._watched else b""
         self._beyond[key] = self._beyond.get(key, 0) + 1
         if field.key == b"from" and self._late_from < 2:
@@ -78,7 +80,7 @@ class HeaderCollector:
             self._fields.append(field)
 
     def header(self) -> Header:
-        return Header(tuple(self._fields), self._beyond)
+        return Header(tuple(map(HeaderField._make, self._fields)), self._beyond)
 
 
 # ---- forged fields ---------------------------------------------------------------------------------
