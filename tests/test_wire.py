@@ -231,7 +231,7 @@ BROKEN = """
         ("authentication.spf_check", "module", "check", "undetermined"),
         ("authentication.body", "module.BodyHashes", "update", "undetermined"),
         ("headers", "module", "insertions", "undetermined"),
-        ("filter", "module.Filter", "addheader", None),
+        ("filter", "module.Filter", "_edit", None),
         ("record", "module", "fields", None),
     ],
 )

@@ -25,6 +25,7 @@ from .reasons import Reason
 
 _NOTICED_SIZE = 65536  # octets of From that are searched for names: more than any MTA hands over
 _NORMALISED = 8192  # characters of From in which foreign letters are looked at: normalisation can be quadratic
+_SHORT = 256  # octets of From up to which its reading is remembered
 _SHORTEST_NAME = 6  # letters and digits, and the blanks round them
 _ENCODED_WORD = re.compile(r"=\?([^?*]{1,40})(?:\*[^?]{0,40})?\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 # Letters that show nothing (Default_Ignorable_Code_Point), and marks that turn text round.
@@ -53,31 +54,43 @@ def find_claim(
     trusted domain (6-7), an imitation (8), nothing (9).
     """
     values = [field.value for field in header.all(b"from")]
-    try:
-        mailbox = _one_mailbox(values, header, limits)
-    except UnreadableError as problem:
-        noticed = _notice(values, senders)
-        if noticed is None:
-            return Claim(ClaimKind.NONE)
-        return Claim(ClaimKind.AMBIGUOUS, noticed.id, reason=problem.reason)
-    if entry := senders.for_address(mailbox.address):
-        return Claim(ClaimKind.LISTED, entry.id, mailbox.address)
-    if entry := senders.for_domain(mailbox.address.domain):
-        return Claim(ClaimKind.DOMAIN, entry.id, mailbox.address, _dressed_up(mailbox, entry))
-    claim = _imitation(mailbox, senders)
-    if claim.reason is Reason.DISPLAY_NAME_IMITATES and _is_from_a_list_of(local_domains, mailbox, header):
+    if problem := _has_no_reading(values, header, limits):
+        return _ambiguous(values, problem, senders)
+    claim = (_claim_again if len(values[0]) <= _SHORT else _claim)(values[0], senders)
+    if claim.reason is Reason.DISPLAY_NAME_IMITATES and _is_from_a_list_of(local_domains, claim, header):
         return replace(claim, reason=Reason.LIST_REWRITTEN)
     return claim
 
 
-def _one_mailbox(values: list[bytes], header: Header, limits: Limits) -> Mailbox:
+def _has_no_reading(values: list[bytes], header: Header, limits: Limits) -> Reason | None:
     if len(values) != 1:  # where there is none, it names nobody
-        raise UnreadableError(Reason.SEVERAL_FROM_FIELDS)
+        return Reason.SEVERAL_FROM_FIELDS
     if header.beyond:
-        raise UnreadableError(Reason.HEADER_TOO_LARGE)
-    if len(values[0]) > limits.from_size:
-        raise UnreadableError(Reason.FROM_TOO_LONG)
-    return parse_from(values[0])
+        return Reason.HEADER_TOO_LARGE
+    return Reason.FROM_TOO_LONG if len(values[0]) > limits.from_size else None
+
+
+def _claim(value: bytes, senders: TrustedList) -> Claim:
+    """What one From field claims."""
+    try:
+        mailbox = parse_from(value)
+    except UnreadableError as problem:
+        return _ambiguous([value], problem.reason, senders)
+    if entry := senders.for_address(mailbox.address):
+        return Claim(ClaimKind.LISTED, entry.id, mailbox.address)
+    if entry := senders.for_domain(mailbox.address.domain):
+        return Claim(ClaimKind.DOMAIN, entry.id, mailbox.address, _dressed_up(mailbox, entry))
+    return _imitation(mailbox, senders)
+
+
+_claim_again = functools.lru_cache(maxsize=2048)(_claim)  # most senders write again
+
+
+def _ambiguous(values: Iterable[bytes], problem: Reason, senders: TrustedList) -> Claim:
+    noticed = _notice(values, senders)
+    if noticed is None:
+        return Claim(ClaimKind.NONE)
+    return Claim(ClaimKind.AMBIGUOUS, noticed.id, reason=problem)
 
 
 def _imitation(mailbox: Mailbox, senders: TrustedList) -> Claim:
@@ -94,10 +107,10 @@ def _imitation(mailbox: Mailbox, senders: TrustedList) -> Claim:
     return Claim(ClaimKind.NONE, address=address)
 
 
-def _is_from_a_list_of(local_domains: frozenset[str], mailbox: Mailbox, header: Header) -> bool:
+def _is_from_a_list_of(local_domains: frozenset[str], claim: Claim, header: Header) -> bool:
     """A list or group of our own that had to rewrite From (RFC 7960 §4.1.3): our domain, and a List-Id."""
-    own = any(is_within(mailbox.address.domain, domain) for domain in local_domains)
-    return own and bool(header.all(b"list-id"))
+    own = claim.address and any(is_within(claim.address.domain, domain) for domain in local_domains)
+    return bool(own) and bool(header.all(b"list-id"))
 
 
 def _dressed_up(mailbox: Mailbox, entry: Entry) -> Reason | None:

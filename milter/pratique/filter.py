@@ -1,7 +1,7 @@
 """The milter protocol: callbacks store what the MTA says, and carry out the decision.
 
-Rules of this module: it decides nothing. A callback stores a fact or makes one call. An exception in judging
-gives the verdict `undetermined`; one in applying it answers 451.
+Rules of this module: it decides nothing. A callback stores a fact or makes one call, and service/libmilter.py calls
+it. An exception in judging gives the verdict `undetermined`; one in applying it answers 451.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import functools
 import ipaddress
 import logging
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -27,24 +26,6 @@ _MAX_KEPT_RCPTS = 3
 _MAX_ENVELOPE = 1024  # octets of HELO, MAIL FROM, RCPT TO: RFC 5321 allows less
 
 
-def guarded(callback: Callable[..., None]) -> Callable[..., Any]:
-    """A callback that stores a fact, and to which the MTA expects no answer.
-
-    pymilter turns an exception here into silence, and the MTA waits for its time-out: so none gets out.
-    """
-
-    @functools.wraps(callback)
-    def wrapper(self: Filter, *args: Any) -> Any:
-        try:
-            callback(self, *args)
-        except Exception:
-            self.fail()
-        return Milter.CONTINUE
-
-    answering_nothing: Callable[..., Any] = Milter.noreply(wrapper)
-    return answering_nothing
-
-
 class Watch(Protocol):
     """Who wants to know how connections and messages come and go; called by the threads of all connections."""
 
@@ -55,11 +36,25 @@ class Watch(Protocol):
     def decided(self, decision: Decision, seconds: float) -> None: ...
 
 
-@Milter.header_leading_space
-class Filter(Milter.Base):  # type: ignore[misc]
-    """One connection of the MTA; several messages may come over it."""
+class Mta(Protocol):
+    """What the MTA can be asked, and asked to do, in a connection: libmilter's `smfi_…` as pymilter has them."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, watch: Watch) -> None:
+    def getsymval(self, macro: str) -> str | None: ...
+    def addheader(self, name: str, value: str, index: int) -> None: ...
+    def chgheader(self, name: str, index: int, value: str) -> None: ...
+    def setreply(self, code: str, enhanced: str, text: str) -> None: ...
+    def quarantine(self, reason: str) -> None: ...
+
+
+class Filter:
+    """One connection of the MTA; several messages may come over it.
+
+    Whoever calls connect, hello, envfrom, envrcpt, header or eoh catches what they raise, and calls `fail`.
+    """
+
+    def __init__(self, settings: Settings, resolver: Resolver, watch: Watch, mta: Mta) -> None:
+        self.stored = Milter.CONTINUE  # the answer to a fact that was stored
+        self._mta = mta
         self._settings = settings
         self._resolver = resolver
         self._watch = watch
@@ -81,37 +76,29 @@ class Filter(Milter.Base):  # type: ignore[misc]
 
     # ---- the callbacks, in the order in which they come
 
-    @guarded
     def connect(self, hostname: str, family: int, hostaddr: Any) -> None:  # noqa: ARG002
         self._client = _address(hostaddr)
 
-    @guarded
     def hello(self, hostname: str) -> None:
         self._helo = hostname[:_MAX_ENVELOPE]
 
-    @guarded
-    @Milter.decode("replace")
-    def envfrom(self, path: str, *params: str) -> None:  # noqa: ARG002
-        self._end_message()  # which an MTA may leave without a word
+    def envfrom(self, path: bytes, *params: bytes) -> None:  # noqa: ARG002
+        if self._in_message:  # which an MTA may leave without a word
+            self._end_message()
         self._watch.begins()
         self._in_message = True
-        self._mail_from = path[:_MAX_ENVELOPE]
+        self._mail_from = path.decode("utf-8", "replace")[:_MAX_ENVELOPE]
 
-    @guarded
-    @Milter.decode("replace")
-    def envrcpt(self, path: str, *params: str) -> None:  # noqa: ARG002
+    def envrcpt(self, path: bytes, *params: bytes) -> None:  # noqa: ARG002
         self._rcpt_count += 1
         if len(self._rcpts) < _MAX_KEPT_RCPTS:
-            self._rcpts.append(path[:_MAX_ENVELOPE])
+            self._rcpts.append(path.decode("utf-8", "replace")[:_MAX_ENVELOPE])
 
-    @guarded
-    @Milter.decode("bytes")
     def header(self, name: str, value: bytes) -> None:
-        self._collector.add(name.encode("utf-8", "surrogateescape"), as_crlf(value))
+        self._collector.add(name.encode(), as_crlf(value) if b"\n" in value else value)
 
-    @guarded
     def eoh(self) -> None:
-        self._authenticated = bool(self.getsymval("{auth_type}") or self.getsymval("{auth_authen}"))
+        self._authenticated = bool(self._mta.getsymval("{auth_type}") or self._mta.getsymval("{auth_authen}"))
         self._examination = Examination(self._session(), self._collector.header(), self._settings, datetime.now(UTC))
 
     def body(self, piece: bytes) -> Any:
@@ -140,11 +127,13 @@ class Filter(Milter.Base):  # type: ignore[misc]
             self._end_message()
 
     def abort(self) -> Any:
-        self._end_message()
+        if self._in_message:
+            self._end_message()
         return Milter.CONTINUE
 
     def close(self) -> Any:
-        self._end_message()
+        if self._in_message:
+            self._end_message()
         self._watch.closes()
         return Milter.CONTINUE
 
@@ -178,12 +167,12 @@ class Filter(Milter.Base):  # type: ignore[misc]
             rcpts=tuple(self._rcpts),
             rcpt_count=self._rcpt_count,
             authenticated=self._authenticated,
-            hostname=self.getsymval("j") or "",
+            hostname=self._mta.getsymval("j") or "",
             queue_id=self._queue_id(),
         )
 
     def _queue_id(self) -> str:
-        return self.getsymval("i") or ""
+        return self._mta.getsymval("i") or ""
 
     # ---- carrying out: whatever goes wrong here defers the message
 
@@ -201,13 +190,13 @@ class Filter(Milter.Base):  # type: ignore[misc]
             self._edit(edit)
         match decision.action:
             case Action.REJECT:
-                self.setreply("550", "5.7.1", decision.text)
+                self._mta.setreply("550", "5.7.1", decision.text)
                 return Milter.REJECT
             case Action.DEFER:
-                self.setreply("451", "4.7.1", decision.text)
+                self._mta.setreply("451", "4.7.1", decision.text)
                 return Milter.TEMPFAIL
             case Action.QUARANTINE:
-                self.quarantine(decision.text)
+                self._mta.quarantine(decision.text)
         return Milter.CONTINUE
 
     def _edit(self, edit: HeaderEdit) -> None:
@@ -215,18 +204,23 @@ class Filter(Milter.Base):  # type: ignore[misc]
         value = f" {edit.value}"
         match edit.op:
             case "delete":
-                self.chgheader(edit.name, edit.index, "")
+                self._mta.chgheader(edit.name, edit.index, "")
             case "change":
-                self.chgheader(edit.name, edit.index, value)
+                self._mta.chgheader(edit.name, edit.index, value)
             case "insert":
-                self.addheader(edit.name, value, edit.index)
+                self._mta.addheader(edit.name, value, edit.index)
 
 
 def _address(hostaddr: Any) -> IPAddress | None:
     """The client's address as libmilter gives it: (address, port, …) or, for a local socket, something else."""
+    return _ip(hostaddr[0]) if isinstance(hostaddr, tuple) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _ip(text: str) -> IPAddress | None:
     try:
-        address = ipaddress.ip_address(hostaddr[0].partition("%")[0])
-    except (ValueError, TypeError, IndexError, AttributeError):
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address

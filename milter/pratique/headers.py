@@ -6,6 +6,7 @@ selectors that a host-name grammar has passed. RFC 8601 for Authentication-Resul
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Collection
@@ -44,7 +45,12 @@ _AUTHSERV_ID = re.compile(  # value of RFC 2045 §5.1, and a version
 
 def host_name(settings: Settings, mta: str) -> str:
     """The name we sign our fields with: `authserv_id`, else the MTA's, if it is fit for a header."""
-    name = ascii_lower(settings.authserv_id or mta)
+    return _fit_for_a_header(settings.authserv_id or mta)
+
+
+@functools.lru_cache(maxsize=16)  # an MTA has one
+def _fit_for_a_header(name: str) -> str:
+    name = ascii_lower(name)
     return name if is_host_name(name) else _UNNAMED
 
 
@@ -52,19 +58,21 @@ class HeaderCollector:
     """The header of one message as it comes, kept within the limits; beyond them fields are only counted."""
 
     def __init__(self, settings: Settings):
-        self._limits = settings.limits
-        self._watched = watched(settings)
-        self._fields: list[HeaderField] = []
+        self._most, self._largest = settings.limits.header_fields, settings.limits.header_size
+        self._watched = watched(settings.header)
+        self._fields: list[tuple[bytes, bytes]] = []
         self._beyond: dict[bytes, int] = {}
         self._size = 0
         self._late_from = 0
 
     def add(self, name: bytes, value: bytes) -> None:
-        field = HeaderField(name, value)
         self._size += len(name) + len(value)
-        if self._size <= self._limits.header_size and len(self._fields) < self._limits.header_fields:
-            self._fields.append(field)
-            return
+        if self._size <= self._largest and len(self._fields) < self._most:
+            self._fields.append((name, value))
+        else:
+            self._add_beyond(HeaderField(name, value))
+
+    def _add_beyond(self, field: HeaderField) -> None:
         key = field.key if field.key in self._watched else b""
         self._beyond[key] = self._beyond.get(key, 0) + 1
         if field.key == b"from" and self._late_from < 2:
@@ -72,15 +80,16 @@ class HeaderCollector:
             self._fields.append(field)
 
     def header(self) -> Header:
-        return Header(tuple(self._fields), self._beyond)
+        return Header(tuple(map(HeaderField._make, self._fields)), self._beyond)
 
 
 # ---- forged fields ---------------------------------------------------------------------------------
 
 
-def watched(settings: Settings) -> frozenset[bytes]:
+@functools.lru_cache(maxsize=16)
+def watched(own: str) -> frozenset[bytes]:
     """The keys of fields that only we may write: they are counted however large the header is."""
-    names = (AUTHENTICATION_RESULTS, DEFAULT_HEADER, settings.header)
+    names = (AUTHENTICATION_RESULTS, DEFAULT_HEADER, own)
     return frozenset(name.lower().encode("ascii") for name in names)
 
 
@@ -90,6 +99,8 @@ def strip(header: Header, settings: Settings, mta: str, keep: HeaderField | None
 
     `keep` is the field of a trusted host; its Authentication-Results are kept along with it.
     """
+    if not any(header.all(key) or key in header.beyond for key in watched(settings.header)):
+        return []  # as in nearly all mail
     names = {name.lower(): name for name in (DEFAULT_HEADER, settings.header)}
     edits = [edit for name in names.values() for edit in _delete(header, name, lambda f: f is not keep)]
     if settings.strip_authentication_results and keep is None:

@@ -187,8 +187,13 @@ class Header:
     _by_key: dict[bytes, list[HeaderField]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        known = self._by_key
         for one in self.fields:
-            self._by_key.setdefault(one.key, []).append(one)
+            key = one.key
+            if key in known:
+                known[key].append(one)
+            else:
+                known[key] = [one]
 
     def all(self, key: bytes) -> Sequence[HeaderField]:
         return self._by_key.get(key, ())

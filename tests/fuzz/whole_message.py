@@ -58,8 +58,6 @@ class _Mta:
     def getsymval(self, name: str) -> str | None:
         return {"i": "4Tn2Kx6Zz1", "j": _OURS}.get(name)
 
-    def setpriv(self, priv: object) -> None: ...
-
     def setreply(self, *_: object) -> None: ...
 
     def quarantine(self, reason: str) -> None:
@@ -133,13 +131,12 @@ def check(data: bytes) -> None:
     settings = _BOTH[len(data) % 2]
     mta = _Mta()
     _Log.lines.clear()
-    filter_ = _Noting(settings, _RESOLVER, Tally(Hooks()))
-    filter_._setctx(mta)
+    filter_ = _Noting(settings, _RESOLVER, Tally(Hooks()), mta)
     client = "192.0.2.20" if path.startswith(b" ") else "203.0.113.66"
     filter_.connect("unknown", socket.AF_INET, (client, 4711))
     filter_.hello("mail.mailer.example")
-    filter_.envfrom(path.decode("utf-8", "replace"))
-    filter_.envrcpt("<marches@commune.example>")
+    filter_.envfrom(path)
+    filter_.envrcpt(b"<marches@commune.example>")
     for name, value in fields:
         filter_.header(name.decode("ascii"), value.replace(b"\r\n", b"\n"))
     filter_.eoh()

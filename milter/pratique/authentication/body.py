@@ -65,6 +65,8 @@ class BodyHash:
 def _compress(text: bytes) -> bytes:
     """Runs of blanks as one blank, none before a line end. Each turn of the loop halves the longest run."""
     text = text.replace(b"\t", b" ")
+    if b" " not in text:  # base64, as most of a large message is: one letter is found thirty times faster than two
+        return text
     while b"  " in text:
         text = text.replace(b"  ", b" ")
     return text.replace(b" \r\n", b"\r\n")

@@ -14,8 +14,11 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import Milter
+
+from pratique.filter import Filter, Mta
 
 from .errors import ServiceError
 from .log import log
@@ -59,20 +62,83 @@ class Listener:
         """Accept nothing from now on. What libmilter is waiting for leads to an empty `accept` at worst."""
         os.dup2(self.nowhere.fileno(), self.descriptor)
 
-    def start(self, factory: Callable[[], Milter.Base]) -> None:
+    def start(self, factory: Callable[[Mta], Filter]) -> None:
         """Accept from now on, in a thread; that ends the process if it ends. Once, in a worker."""
         os.dup2(self.listening.fileno(), self.descriptor)
-        Milter.factory = factory
-        Milter.set_flags(Milter.ADDHDRS | Milter.CHGHDRS | Milter.QUARANTINE)
+        _set_callbacks(factory)
         # Not in the main thread: libmilter would block the signals there, and take them from us.
         threading.Thread(target=functools.partial(_run, self._address), name="libmilter", daemon=True).start()
 
 
 def _run(address: str) -> None:
     try:
-        Milter.runmilter(_NAME, address, _TIMEOUT, rmsock=False)
+        Milter.setconn(address)
+        Milter.settimeout(_TIMEOUT)
+        Milter.opensocket(False)
+        Milter.main()
         log.error("libmilter has ended")
     except Exception:
         log.exception("libmilter has failed")
     finally:
         os._exit(os.EX_SOFTWARE)
+
+
+# ---- the callbacks: pymilter's C part calls them, without the layers of its class `Base` ----------------------
+
+_ACTIONS = Milter.ADDHDRS | Milter.CHGHDRS | Milter.QUARANTINE
+_UNANSWERED = (
+    Milter.P_NR_CONN | Milter.P_NR_HELO | Milter.P_NR_MAIL | Milter.P_NR_RCPT | Milter.P_NR_HDR | Milter.P_NR_EOH
+)
+# Fields come as they are, blanks and folds included; the rest of a body can be skipped.
+_STEPS = Milter.P_HDR_LEADSPC | Milter.P_SKIP | Milter.P_NODATA | Milter.P_NOUNKNOWN
+
+
+def _set_callbacks(factory: Callable[[Mta], Filter]) -> None:
+    def negotiate(context: Any, options: list[int]) -> Any:
+        """A connection begins; `options` are actions and protocol steps that the MTA offers, and then those wanted."""
+        filter_ = factory(context)
+        context.setpriv(filter_)
+        options[0] &= _ACTIONS
+        options[1] &= _STEPS | _UNANSWERED
+        if options[1] & _UNANSWERED == _UNANSWERED:
+            filter_.stored = Milter.NOREPLY
+        else:  # an MTA of before 2008 waits for an answer each time
+            options[1] &= ~_UNANSWERED
+        options[2:] = 0, 0
+        return Milter.CONTINUE
+
+    Milter.set_flags(_ACTIONS)
+    Milter.set_connect_callback(_storing(Filter.connect))
+    Milter.set_helo_callback(_storing(Filter.hello))
+    Milter.set_envfrom_callback(_storing(Filter.envfrom))
+    Milter.set_envrcpt_callback(_storing(Filter.envrcpt))
+    Milter.set_header_callback(_storing(Filter.header))
+    Milter.set_eoh_callback(_storing(Filter.eoh))
+    Milter.set_body_callback(lambda context, piece: context.getpriv().body(piece))
+    Milter.set_eom_callback(lambda context: context.getpriv().eom())
+    Milter.set_abort_callback(lambda context: context.getpriv().abort())
+    Milter.set_close_callback(_close)
+    Milter.register(_NAME, negotiate=negotiate)
+
+
+def _storing(store: Callable[..., None]) -> Callable[..., Any]:
+    """The callback for a fact that is stored, and to which the MTA expects no answer.
+
+    pymilter turns an exception here into silence, and the MTA waits for its time-out: so none gets out.
+    """
+
+    def callback(context: Any, *facts: Any) -> Any:
+        filter_ = context.getpriv()
+        try:
+            store(filter_, *facts)
+        except Exception:
+            filter_.fail()
+        return filter_.stored
+
+    return callback
+
+
+def _close(context: Any) -> Any:
+    filter_ = context.getpriv()
+    context.setpriv(None)  # they hold one another
+    return filter_.close() if filter_ else Milter.CONTINUE

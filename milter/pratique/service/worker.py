@@ -21,7 +21,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from pratique.filter import Filter
+from pratique.filter import Filter, Mta
 from pratique.model import Decision, Settings, Verdict
 from pratique.resolver import NetworkResolver
 
@@ -141,7 +141,7 @@ def serve(settings: Settings, listener: Listener, parent: socket.socket, hooks: 
 class _Worker:
     def __init__(
         self, settings: Settings, listener: Listener, parent: socket.socket, tally: Tally,
-        factory: Callable[[], Filter], resolver: NetworkResolver,
+        factory: Callable[[Mta], Filter], resolver: NetworkResolver,
     ) -> None:  # fmt: skip
         self._stop_timeout = settings.stop_timeout.total_seconds()
         self._listener = listener
