@@ -49,7 +49,6 @@ RULES = {
         DKIM, 'b"subject" not in signature.signed and', "False and", ("no-dkim-subject-unsigned",)
     ),
     "no l=": Rule(DKIM, "if signature.body_length:", "if False:", ("no-dkim-body-length",)),
-    "no rsa-sha1": Rule(DKIM, "signature.algorithm not in KNOWN_ALGORITHMS", "False", ("no-dkim-sha1",)),
     "RSA key length": Rule(DKIM, "bits < SHORTEST_RSA_KEY", "False", ("no-dkim-short-key",)),
     "no test mode": Rule(KEY, 'if "y" in flags', "if False", ("no-dkim-test-key", "no-dkim-test-key-among-flags")),
     "key for e-mail": Rule(KEY, 'if not {"*", "email"} & set', "if False and set", ("no-dkim-key-not-for-email",)),
@@ -197,7 +196,6 @@ RULES = {
             f"no-arc-{name}" for name in ("second-subject", "from-unsigned", "subject-unsigned", "first-body-length")
         ),
     ),
-    "no rsa-sha1 in ARC": Rule(ARC, "    check_algorithm(seal)\n", "", ("no-arc-sha1",)),
     "ARC within its time": Rule(
         ARC,
         "        check_times(each, now, settings.clock_skew)\n",
@@ -243,7 +241,7 @@ RULES = {
 }
 
 # A revoked key is no key: without the rule there is nothing to verify with (dkimpy fails on it). And a
-# missing key, a bad syntax, an unknown algorithm are no rules of ours but the lack of what is needed.
+# missing key, a bad syntax, an unknown algorithm, SHA-1 are no rules of ours but the lack of what is needed.
 WITHOUT_A_RULE = {"no-dkim-revoked-key"}
 
 
