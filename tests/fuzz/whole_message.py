@@ -143,6 +143,7 @@ def check(data: bytes) -> None:
     for piece in stored.read_body(source, beginning):
         if filter_.body(piece) == Milter.SKIP:
             break
+    session = filter_._session()
     answer = filter_.eom()
     decision = filter_.decision
     assert decision is not None
@@ -150,7 +151,7 @@ def check(data: bytes) -> None:
     header = Header(tuple(HeaderField(name, value) for name, value in fields))
     scene.check_decision(decision, header)
     (line,) = _Log.lines
-    scene.check_line(line, record.fields(decision, filter_._session(), header, 0, settings.mode))
+    scene.check_line(line, record.fields(decision, session, header, 0, settings.mode))
     check_result(apply_edits(fields, mta.edits, leading_space=True), decision, settings)
 
 
