@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pratique.headers import HeaderCollector, claims_authserv_id, host_name
-from pratique.model import Limits, Settings
+from pratique.headers import HeaderCollector, authentication_results, claims_authserv_id, host_name
+from pratique.model import ArcEvidence, ArcResult, Evidence, Limits, Settings, SpfEvidence
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,11 @@ def test_beyond_the_limits_two_from_are_kept_and_the_rest_is_counted() -> None:
     header = collector.header()
     assert [field.name for field in header.fields] == [b"Received", b"From", b"From"]
     assert header.beyond == {b"": 6, b"x-trusted-sender": 1}
+
+
+@pytest.mark.parametrize("result", list(ArcResult))
+def test_results_tell_of_a_chain_that_was_settled(result: ArcResult) -> None:
+    """RFC 8601 knows no words for one that was not looked into."""
+    evidence = Evidence(spf=SpfEvidence(domain="x.example"), arc=ArcEvidence(result))
+    told = f"arc={result}" in authentication_results("mx1.example.org", evidence)
+    assert told == (result in (ArcResult.PASS, ArcResult.FAIL))
