@@ -363,6 +363,13 @@ class Claim:
         return self.kind in (ClaimKind.LISTED, ClaimKind.DOMAIN)
 
 
+def _truth(counts: bool, unanswered: bool) -> Truth:
+    """Of one piece of evidence: `unanswered` is what a look-up could still make count."""
+    if counts:
+        return Truth.TRUE
+    return Truth.UNKNOWN if unanswered else Truth.FALSE
+
+
 @dataclass(frozen=True, slots=True)
 class DkimEvidence:
     """One signature. `truth` is UNKNOWN where only a look-up is missing."""
@@ -378,9 +385,7 @@ class DkimEvidence:
 
     @property
     def truth(self) -> Truth:
-        if self.counts:
-            return Truth.TRUE
-        return Truth.UNKNOWN if self.aligned and self.result is DkimResult.TEMPERROR else Truth.FALSE
+        return _truth(self.counts, self.aligned and self.result is DkimResult.TEMPERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,9 +405,7 @@ class SpfEvidence:
 
     @property
     def truth(self) -> Truth:
-        if self.counts:
-            return Truth.TRUE
-        return Truth.UNKNOWN if self.aligned and self.result is SpfResult.TEMPERROR else Truth.FALSE
+        return _truth(self.counts, self.aligned and self.result is SpfResult.TEMPERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,9 +419,7 @@ class ArcEvidence:
 
     @property
     def truth(self) -> Truth:
-        if self.counts:
-            return Truth.TRUE
-        return Truth.UNKNOWN if self.result is ArcResult.TEMPERROR else Truth.FALSE
+        return _truth(self.counts, self.result is ArcResult.TEMPERROR)
 
 
 @dataclass(frozen=True, slots=True)
