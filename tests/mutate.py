@@ -130,6 +130,7 @@ def shown(node: ast.AST) -> str:
 TABLES = [
     *("test_claims.py", "test_lookalike.py", "test_policy.py", "test_headers.py", "test_body.py"),
     *("test_authentication.py", "test_suites.py", "test_trust.py", "test_received.py"),
+    *("test_resolver.py::test_names_of_spf_that_are_kept", "test_resolver.py::test_names_of_keys_that_are_kept"),
 ]
 TABLES_OF = (
     "not real_ and not honest_name and not any_ and not linear"

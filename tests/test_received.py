@@ -64,7 +64,21 @@ BEFORE = [  # from … to the address, of each program
 def test_an_address_is_read_or_refused(before: str, after: str, text: str, address: str | None) -> None:
     found = parse_received(f" {before}{text}{after}".encode())
     assert (str(found.client) if found else None) == address
-    assert found is None or (found.helo, found.by) in ((OUT, GW), ("", GW))
+    assert found is None or (found.helo, found.by) == (OUT, GW)
+
+
+@pytest.mark.parametrize(
+    ("value", "helo"),
+    [
+        (f"from {OUT} ([{SERVER}]:25 helo=mail.{OUT}) {EXIM}", f"mail.{OUT}"),
+        (f"from {OUT} ([{SERVER}]) {EXIM}", OUT),  # Exim leaves it out where it is the host's name
+        (f"from [{SERVER}] (port=25) {EXIM}", ""),
+    ],
+)
+def test_the_helo_name_that_exim_means(value: str, helo: str) -> None:
+    found = parse_received(f" {value}".encode())
+    assert found
+    assert found.helo == helo
 
 
 @pytest.mark.parametrize(

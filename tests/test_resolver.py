@@ -760,7 +760,8 @@ _spf.operator.example. 300 IN TXT "v=spf1 ip4:198.51.100.0/24 ?all"
 out.x.example. 300 IN A 192.0.2.65
 x.example. 300 IN MX 10 mx.x.example.
 mx.x.example. 300 IN A 192.0.2.66
-x.y.example. 300 IN TXT "v=spf1 a:chosen.y.example ?all"
+x.y.example. 300 IN TXT "v=spf1 a:chosen.y.example include:inner.y.example ?all"
+inner.y.example. 300 IN TXT "v=spf1 a:inner-a.y.example ?all"
 example.y.example. 300 IN TXT "v=spf1 a:chosen.y.example ?all"
 chosen.y.example. 300 IN A 203.0.113.99
 *.x.example. 300 IN TXT "v=spf1 ip4:192.0.2.0/28 a:made-up.x.example -all"

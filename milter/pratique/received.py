@@ -126,8 +126,6 @@ def find_origin(session: Session, header: Header, relays: tuple[Relay, ...]) -> 
     if relay is None:
         return Origin(session.client, session.helo)
     for field in header.all(b"received")[:MOST_FIELDS]:
-        if not relay.received_by:
-            break
         hop = parse_received(field.value)
         if hop is None or hop.by not in relay.received_by:
             break

@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from recipes import TERNUM, case, key, message, octets, on_top, session, swap, unlisted, unverified, verified
+from recipes import (
+    ALLOWED,
+    SERVER,
+    TERNUM,
+    case,
+    key,
+    message,
+    octets,
+    on_top,
+    session,
+    swap,
+    txt,
+    unlisted,
+    unverified,
+    verified,
+)
 
 from harness.signing import SIGNED, Hop, Sign, seal, sign
 
@@ -95,6 +110,20 @@ TWO = (ONE, Hop(LIST, results=ARC_PASS))
 
 arc_case("arc", "a forwarder that the site trusts saw DKIM pass", passed(FORWARDER), ONE)
 arc_case("arc-spf", "a forwarder that the site trusts saw SPF pass", passed(FORWARDER), replace(ONE, results=SPF_PASS))
+arc_case(
+    "arc-spf-domain",
+    "an SPF pass that names a domain alone",
+    passed(FORWARDER),
+    replace(ONE, results="mx.forwarder.example; spf=pass smtp.mailfrom=ternum-bfc.fr"),
+    source="RFC 8601 §2.7.2",
+)
+arc_case(
+    "arc-spf-quoted",
+    "an SPF pass for a MAIL FROM in quotes",
+    passed(FORWARDER),
+    replace(ONE, results='mx.forwarder.example; spf=pass smtp.mailfrom="bounce@ternum-bfc.fr"'),
+    source="RFC 8601 §2.2",
+)
 arc_case("arc-two", "two hops", passed(FORWARDER, LIST), *TWO)
 arc_case(
     "arc-three",
@@ -119,6 +148,13 @@ arc_case(
     "a message signature in simple form",
     passed(FORWARDER),
     replace(ONE, canonicalization="simple/simple"),
+)
+arc_case(
+    "arc-seal-unknown-tag",
+    "a tag of a seal that no RFC knows is passed over",
+    passed(FORWARDER),
+    replace(ONE, seal={"gate": "north"}),
+    source="RFC 8617 §4.1.3, RFC 6376 §3.2",
 )
 arc_case(
     "arc-order",
@@ -173,6 +209,22 @@ arc_case(
     ONE,
     sent=seal(sign(message(), Sign(selector="arc-not-needed")), replace(ONE, selector="arc-none")),
     zone=key("arc-not-needed"),
+)
+arc_case(
+    "arc-not-needed-spf",
+    "where SPF proves the message, nobody asks for ARC",
+    verified("spf", arc={"result": "none", "counts": False}),
+    ONE,
+    session=session("bounce@arc-not-needed-spf.ternum-bfc.fr", SERVER),
+    zone=keys(replace(ONE, selector="arc-not-needed-spf")) + txt("arc-not-needed-spf.ternum-bfc.fr", ALLOWED),
+)
+arc_case(
+    "arc-not-needed-network",
+    "where the network proves the message, nobody asks for ARC",
+    verified("network", arc={"result": "none", "counts": False}),
+    ONE,
+    session=session(client=SERVER),
+    senders={"ternum-bfc": {"networks": [SERVER]}},
 )
 arc_case(
     "arc-unlisted-address",
@@ -262,6 +314,9 @@ for name, proves, results in [
     ("in-a-local-part", "a pass inside a local part that was not quoted", "mx.forwarder.example; spf=pass smtp.mailfrom=x;dkim=pass header.d=ternum-bfc.fr;@evil.example"),
     ("two-at-signs", "a MAIL FROM of two domains", 'mx.forwarder.example; spf=pass smtp.mailfrom="x@ternum-bfc.fr@evil.example"'),
     ("unreadable", "a quoted string that does not end", 'mx.forwarder.example; dkim=pass header.d=ternum-bfc.fr; spf=pass smtp.mailfrom="x'),
+    ("nothing", "nothing at all", ""),
+    ("empty-result", "a result that is empty", "mx.forwarder.example;; dkim=pass header.d=ternum-bfc.fr"),
+    ("no-server-first", "a result where the name of who found them should be", "spf=fail smtp.mailfrom=evil.example; dkim=pass header.d=ternum-bfc.fr"),
     ("no-server", "results without the name of who found them", "dkim=pass header.d=ternum-bfc.fr"),
     ("8-bit", "octets that are no UTF-8", "mx.forwarder.example; dkim=pass header.d=ternum-bfc.fr reason=\udce9"),
 ]:  # fmt: skip
@@ -312,6 +367,13 @@ for name, proves, hops in [
     ("cv-missing", "no cv=", (replace(ONE, seal={"cv": ""}),)),
 ]:  # fmt: skip
     arc_case(f"no-arc-{name}", proves, BROKEN, *hops, source="RFC 8617 §4.1.3, §5.2")
+arc_case(
+    "no-arc-seal-query",
+    "a seal whose key is not in the DNS",
+    refused("signature-syntax"),
+    replace(ONE, seal={"q": "post/carrier-pigeon"}),
+    source="RFC 6376 §3.5",
+)
 for field in ("ARC-Authentication-Results: i=1", "ARC-Message-Signature: a=rsa-sha256", "ARC-Seal: i=1"):
     name = f"no-arc-without-{field.partition(':')[0].removeprefix('ARC-').lower()}"
     arc_case(name, f"the set lacks its {field.partition(':')[0]}", BROKEN, ONE, sent=without(chain(name, ONE), field))
@@ -370,6 +432,19 @@ arc_case(
     source="RFC 8617 §4.1.1",
 )
 arc_case("no-arc-eleven", "more hops than are followed", BROKEN, *[ONE] * 11, source="RFC 8617 §4.2.1")
+arc_case(
+    "no-arc-none",
+    "no field of ARC, where forwarders are trusted",
+    unverified(NO_PASS, arc={"result": "none"}),
+    sent=as_list_sends(),
+)
+arc_case(
+    "no-arc-results-too-large",
+    "results of 20 kB",
+    refused("signature-too-large"),
+    replace(ONE, results=f"{DKIM_PASS}; spf=neutral smtp.mailfrom={'x' * 20_000}@mailer.example"),
+    source="DESIGN §4, limits",
+)
 arc_case(
     "no-arc-junk",
     "fields of ARC without sense",

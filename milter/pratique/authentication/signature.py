@@ -111,10 +111,8 @@ def parse_seal(field: HeaderField, limits: Limits) -> Signature:
     tags = read_tags(field, limits)
     if "h" in tags:
         raise SignatureError(Reason.SIGNATURE_SYNTAX)
-    kept = {name: value for name, value in tags.items() if name in ("a", "b", "d", "s", "t")}
-    return _signature(
-        field, kept | {"c": "relaxed/relaxed", "h": "from", "bh": "none"}, "@" + tags.get("d", ""), limits
-    )
+    as_signature = tags | {"c": "relaxed/relaxed", "h": "from", "bh": "none"}
+    return _signature(field, as_signature, "@" + tags.get("d", ""), limits)
 
 
 def is_bounded(field: HeaderField, limits: Limits) -> bool:

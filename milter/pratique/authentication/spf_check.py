@@ -177,7 +177,7 @@ def check(
     reason = _objection(query, result, aligned)
     # Where the record is the platform's for sure: under a wildcard record anyone could make up sub-domains.
     own = {entry.domain, *entry.evidence_domains, *(domain for _, domain in entry.addresses)}
-    names = query.literal if aligned and (reason is None or sender.domain in own) else ()
+    names = query.literal if reason is None or sender.domain in own else ()
     return SpfEvidence(
         result, sender.domain, identity, aligned, reason is None,
         query.innermost[:_SHOWN] or None, query.record, reason, frozenset(names),
