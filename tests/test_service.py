@@ -92,10 +92,15 @@ def imitation(sender: str) -> str:
 
 def gone(pid: int) -> bool:
     """Whether a process has ended; one that nobody has buried counts."""
+    return state(pid) == "Z"
+
+
+def state(pid: int) -> str:
+    """The letter of a process' state: T stopped, Z or nothing at all ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return True
+        return "Z"
 
 
 # A message that is judged waits for a file.
@@ -173,6 +178,64 @@ def test_killed_workers_are_replaced_and_cost_their_own_messages_only(tmp_path: 
         assert cut < answered
         assert send(service.address) == imitation("first")
         assert service.log().count("has ended by itself (signal 9)") == 6
+
+
+def listening(service: Service) -> list[bool]:
+    """Of each worker, the oldest first, whether libmilter waits for connections: then the socket is open twice."""
+    path = service.address.removeprefix("unix:")
+    inode = next(line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(path))
+
+    def times(pid: int) -> int:
+        links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
+        return sum(link == f"socket:[{inode}]" for link in links)
+
+    return [times(pid) == 2 for pid in sorted(service.children())]
+
+
+ALONE = [True, False, False]
+
+
+def test_one_worker_takes_what_comes_one_at_a_time(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    gate.gate.touch()
+    with running(tmp_path, gate.changes, workers=3) as service, ThreadPoolExecutor(1) as pool:
+        assert wait_until(lambda: listening(service) == ALONE, 10)
+        for number in range(20):
+            assert send(service.address, f"4Q{number}") == imitation("first")
+        assert listening(service) == ALONE
+        gate.gate.unlink()
+        gate.started.unlink()
+        gate.begin(service)
+        second = pool.submit(send, service.address)
+        assert wait_until(lambda: all(listening(service)), 10)
+        gate.open()
+        assert second.result() == imitation("first")
+        assert isinstance(gate.end(), Outcome)
+        assert wait_until(lambda: listening(service) == ALONE, 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_others_take_over_from_one_that_is_killed_or_hangs(number: int, tmp_path: Path) -> None:
+    with running(tmp_path, workers=3) as service:
+        assert wait_until(lambda: listening(service) == ALONE, 10)
+        oldest = min(service.children())
+        os.kill(oldest, number)
+        assert wait_until(lambda: state(oldest) in "TZ", 5)
+        started = time.monotonic()
+        assert send(service.address) == imitation("first")
+        assert time.monotonic() - started < 10  # and not when it is killed, after 15
+
+
+def test_a_worker_that_rests_leaves_and_is_replaced_as_any_other(tmp_path: Path) -> None:
+    with running(tmp_path, workers=3) as service:
+        for sender in ("second", "third"):
+            assert wait_until(lambda: listening(service)[-3:] == ALONE, 10)
+            write_list(tmp_path, sender)
+            assert service.reload("--wait").returncode == 0
+            assert send(service.address) == imitation(sender)
+        assert wait_until(lambda: listening(service) == ALONE, 10)
+        service.signal(signal.SIGTERM)
+        assert service.wait(10) == 0
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:

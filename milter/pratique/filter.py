@@ -49,7 +49,8 @@ class Mta(Protocol):
 class Filter:
     """One connection of the MTA; several messages may come over it.
 
-    Whoever calls connect, hello, envfrom, envrcpt, header or eoh catches what they raise, and calls `fail`.
+    Whoever calls connect, hello, envfrom, envrcpt, eoh, or gives a header field to the `collector`, catches what they
+    raise, and calls `fail`.
     """
 
     def __init__(self, settings: Settings, resolver: Resolver, watch: Watch, mta: Mta) -> None:
@@ -70,7 +71,7 @@ class Filter:
         self._rcpts: list[str] = []
         self._rcpt_count = 0
         self._authenticated = False
-        self._collector = headers.HeaderCollector(self._settings)
+        self.collector = headers.HeaderCollector(self._settings)
         self._examination: Examination | None = None
         self._failed = False
 
@@ -94,12 +95,9 @@ class Filter:
         if len(self._rcpts) < _MAX_KEPT_RCPTS:
             self._rcpts.append(path.decode("utf-8", "replace")[:_MAX_ENVELOPE])
 
-    def header(self, name: str, value: bytes) -> None:
-        self._collector.add(name.encode(), as_crlf(value) if b"\n" in value else value)
-
     def eoh(self) -> None:
         self._authenticated = bool(self._mta.getsymval("{auth_type}") or self._mta.getsymval("{auth_authen}"))
-        self._examination = Examination(self._session(), self._collector.header(), self._settings, datetime.now(UTC))
+        self._examination = Examination(self._session(), self.collector.header(), self._settings, datetime.now(UTC))
 
     def body(self, piece: bytes) -> Any:
         examination = self._examination
@@ -157,7 +155,7 @@ class Filter:
                 return self._examination.decide(Lookups(self._resolver, self._settings.dns.timeout))
             except Exception:
                 self.fail()
-        return internal_error(self._session(), self._collector.header(), self._settings, datetime.now(UTC))
+        return internal_error(self._session(), self.collector.header(), self._settings, datetime.now(UTC))
 
     def _session(self) -> Session:
         return Session(
@@ -181,7 +179,7 @@ class Filter:
         if not log.isEnabledFor(level):
             return
         session = self._session()
-        fields = record.fields(decision, session, self._collector.header(), milliseconds, self._settings.mode)
+        fields = record.fields(decision, session, self.collector.header(), milliseconds, self._settings.mode)
         write = record.as_json if self._settings.log_format == "json" else record.logfmt
         log.log(level, "%s", write(session.queue_id, fields))
 

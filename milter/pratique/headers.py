@@ -54,8 +54,13 @@ def _fit_for_a_header(name: str) -> str:
     return name if is_host_name(name) else _UNNAMED
 
 
+_FIELD = functools.partial(tuple.__new__, HeaderField)  # HeaderField._make, in half the time
+
+
 class HeaderCollector:
     """The header of one message as it comes, kept within the limits; beyond them fields are only counted."""
+
+    __slots__ = ("_beyond", "_fields", "_largest", "_late_from", "_most", "_size", "_watched")
 
     def __init__(self, settings: Settings):
         self._most, self._largest = settings.limits.header_fields, settings.limits.header_size
@@ -80,7 +85,7 @@ class HeaderCollector:
             self._fields.append(field)
 
     def header(self) -> Header:
-        return Header(tuple(map(HeaderField._make, self._fields)), self._beyond)
+        return Header(tuple(map(_FIELD, self._fields)), self._beyond)
 
 
 # ---- forged fields ---------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def check(data: bytes) -> None:
     filter_.envfrom(path)
     filter_.envrcpt(b"<marches@commune.example>")
     for name, value in fields:
-        filter_.header(name.decode("ascii"), value.replace(b"\r\n", b"\n"))
+        filter_.collector.add(name, value)
     filter_.eoh()
     for piece in stored.read_body(source, beginning):
         if filter_.body(piece) == Milter.SKIP:

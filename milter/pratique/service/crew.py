@@ -29,6 +29,8 @@ _ABSENT = 5.0  # seconds in which it was we who heard nothing
 _TRIES = 5  # deaths before readiness, one after the other, with which we give up
 _WAITS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before the next try
 _YOUNG = 10.0  # seconds: a worker that dies younger is replaced after a moment only
+_CALM = 1.0  # seconds in which messages came one at a time, after which one worker takes them all
+_HEARD = 0.8  # seconds without a sign of life after which it is not left alone with them
 _GENERATIONS = 2  # that may be leaving at a time; those before must hurry
 
 
@@ -59,6 +61,7 @@ class Worker:
     report: Report = field(default_factory=Report)
     ready: bool = False
     told: bool = False  # to accept
+    resting: bool = False  # and leaves what comes to others
     going: bool = False  # was sent home
     ends: float | None = None  # when it is killed at the latest
 
@@ -78,7 +81,7 @@ class Crew:
         self._messages = self._verified = 0  # of those that have ended
         self._failures = 0  # deaths before readiness since one was ready
         self._not_before = 0.0
-        self._looked = time.monotonic()
+        self._looked = self._crowded = time.monotonic()
 
     # ---- figures
 
@@ -155,6 +158,23 @@ class Crew:
             if one.ready and not one.told:
                 one.told = True
                 _order(one, Order.ACCEPT)
+
+    def share(self, generation: Generation) -> None:
+        """Where messages come one at a time, let the oldest worker take them, and the others rest.
+
+        The kernel wakes all that wait for a connection, and libmilter waits so that it must: each of those that
+        find nothing costs a twentieth of a millisecond, and what one has looked up in DNS the next does not know.
+        """
+        now = time.monotonic()
+        working = [w for w in self.of(generation) if w.told]
+        at_once = sum(w.report.at_once for w in working)
+        if at_once > 1 or any(now - w.heard > _HEARD for w in working[:1]):
+            self._crowded = now
+        alone = now - self._crowded > _CALM
+        for number, one in enumerate(working):
+            if one.resting != (rests := alone and number > 0):
+                one.resting = rests
+                _order(one, Order.REST if rests else Order.ACCEPT)
 
     # ---- send home
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -18,12 +19,13 @@ from typing import Any
 
 import Milter
 
-from pratique.filter import Filter, Mta
+from pratique.filter import Filter, Mta, as_crlf
 
 from .errors import ServiceError
 from .log import log
 
 _NAME = "pratique"
+_LOOK_AGAIN = signal.SIGUSR2  # libmilter takes HUP, INT, TERM and USR1 for its own
 _TIMEOUT = 7210  # seconds a connection may be silent: libmilter's default, longer than any MTA waits
 
 
@@ -33,6 +35,7 @@ class Listener:
     def __init__(self, listening: socket.socket):
         """Raises ServiceError."""
         self.listening = listening
+        self._thread: threading.Thread | None = None
         with tempfile.TemporaryDirectory(prefix="pratique-") as folder:
             self.nowhere = socket.socket(socket.AF_UNIX)
             self.nowhere.bind(f"{folder}/nowhere")
@@ -60,14 +63,27 @@ class Listener:
 
     def pause(self) -> None:
         """Accept nothing from now on. What libmilter is waiting for leads to an empty `accept` at worst."""
-        os.dup2(self.nowhere.fileno(), self.descriptor)
+        self._lay(self.nowhere)
+
+    def resume(self) -> None:
+        """Accept again."""
+        self._lay(self.listening)
+
+    def _lay(self, over: socket.socket) -> None:
+        """Put another socket in the place of the one that libmilter waits for, and have it look again: while it waits
+        for the first, the kernel wakes it for each of its connections."""
+        os.dup2(over.fileno(), self.descriptor)
+        if self._thread and self._thread.ident:
+            signal.pthread_kill(self._thread.ident, _LOOK_AGAIN)
 
     def start(self, factory: Callable[[Mta], Filter]) -> None:
         """Accept from now on, in a thread; that ends the process if it ends. Once, in a worker."""
-        os.dup2(self.listening.fileno(), self.descriptor)
+        self._lay(self.listening)
+        signal.signal(_LOOK_AGAIN, lambda *_: None)  # all it shall do is end the wait
         _set_callbacks(factory)
         # Not in the main thread: libmilter would block the signals there, and take them from us.
-        threading.Thread(target=functools.partial(_run, self._address), name="libmilter", daemon=True).start()
+        self._thread = threading.Thread(target=functools.partial(_run, self._address), name="libmilter", daemon=True)
+        self._thread.start()
 
 
 def _run(address: str) -> None:
@@ -112,7 +128,7 @@ def _set_callbacks(factory: Callable[[Mta], Filter]) -> None:
     Milter.set_helo_callback(_storing(Filter.hello))
     Milter.set_envfrom_callback(_storing(Filter.envfrom))
     Milter.set_envrcpt_callback(_storing(Filter.envrcpt))
-    Milter.set_header_callback(_storing(Filter.header))
+    Milter.set_header_callback(_header)
     Milter.set_eoh_callback(_storing(Filter.eoh))
     Milter.set_body_callback(lambda context, piece: context.getpriv().body(piece))
     Milter.set_eom_callback(lambda context: context.getpriv().eom())
@@ -136,6 +152,16 @@ def _storing(store: Callable[..., None]) -> Callable[..., Any]:
         return filter_.stored
 
     return callback
+
+
+def _header(context: Any, name: str, value: bytes) -> Any:
+    """`_storing` for a header field, in the shortest way: it is called for every field of all mail."""
+    filter_ = context.getpriv()
+    try:
+        filter_.collector.add(name.encode(), as_crlf(value) if b"\n" in value else value)
+    except Exception:
+        filter_.fail()
+    return filter_.stored
 
 
 def _close(context: Any) -> Any:

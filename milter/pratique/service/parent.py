@@ -165,6 +165,7 @@ class _Parent:
             current = self._reloading.current
             self._crew.fill(current)
             self._crew.accept(current)
+            self._crew.share(current)
             self._look_at_reload()
             if now >= self._next_look and self._crew.accepting():
                 self._next_look = now + (self._look_every if self._ready else _PAUSE)

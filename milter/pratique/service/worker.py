@@ -1,6 +1,6 @@
 """A worker: libmilter in threads, and in the main thread who listens to the parent.
 
-Rules of this module: the parent says what to do, the worker says once a second how it is. That it does proves that
+Rules of this module: the parent says what to do, the worker says twice a second how it is. That it does proves that
 its interpreter still runs: a thread that never lets go of it silences the worker, and the parent replaces it. It goes
 by itself only where libmilter has forgotten connections.
 """
@@ -29,20 +29,21 @@ from .libmilter import Listener
 from .log import log
 from .orphans import Orphans
 
-_BEAT = 1.0  # seconds between two signs of life
+_BEAT = 0.5  # seconds between two signs of life
 LOOK = 5.0  # seconds between two looks at connections that nobody has taken up
 _STEP = 0.05  # seconds between two looks at whether a leaving worker may go
 _SETTLED = 0.2  # seconds in which libmilter has surely sent its last answer
 _GREETED = 1.0  # seconds in which an MTA that has connected has surely spoken: before it does, nobody knows of it
 _LINGER = 330.0  # seconds that a session of an old generation may go on: Postfix keeps an idle one for 300
 
-_FORMAT = struct.Struct("!cQQI")
+_FORMAT = struct.Struct("!cQQII")
 
 
 class Order(Enum):
     """What the parent wants."""
 
-    ACCEPT = b"A"  # begin
+    ACCEPT = b"A"  # begin, or go on after a rest
+    REST = b"R"  # leave what comes to other workers
     LEAVE = b"L"  # accept no more; the sessions that are open may go on till they end
     STOP = b"S"  # accept no more; finish the messages that have begun
 
@@ -63,9 +64,10 @@ class Report(NamedTuple):
     messages: int = 0
     verified: int = 0
     in_flight: int = 0
+    at_once: int = 0  # the most that were in flight since the last sign
 
     def packed(self) -> bytes:
-        return _FORMAT.pack(self.state.value, self.messages, self.verified, self.in_flight)
+        return _FORMAT.pack(self.state.value, *self[1:])
 
     @classmethod
     def unpacked(cls, data: bytes) -> Report:
@@ -85,7 +87,7 @@ class Tally:
     """Counts messages, and keeps new ones from beginning in a worker that stops. Called by all sessions."""
 
     def __init__(self, hooks: Hooks) -> None:
-        self.messages = self.verified = self.in_flight = self.sessions = 0
+        self.messages = self.verified = self.in_flight = self.at_once = self.sessions = 0
         self.changed = time.monotonic()
         self.closed = False
         self._hooks = hooks
@@ -113,6 +115,7 @@ class Tally:
         with self._lock:
             self.sessions += sessions
             self.in_flight += messages
+            self.at_once = max(self.at_once, self.in_flight)
             self.changed = time.monotonic()
 
     def decided(self, decision: Decision, seconds: float) -> None:
@@ -187,19 +190,24 @@ class _Worker:
 
     def _report(self) -> None:
         tally = self._tally
-        report = Report(self._state, tally.messages, tally.verified, tally.in_flight)
+        report = Report(self._state, tally.messages, tally.verified, tally.in_flight, tally.at_once)
+        tally.at_once = tally.in_flight
         with contextlib.suppress(BlockingIOError):  # a parent that does not listen now has enough of them to read
             self._parent.send(report.packed(), socket.MSG_DONTWAIT)
 
     def _obey(self, order: bytes) -> None:
-        match Order(order):
-            case Order.ACCEPT:
+        match Order(order), self._state:
+            case Order.ACCEPT, State.READY:
                 self._listener.start(self._factory)
                 self._resolver.start()  # its thread must not begin before the last fork
                 self._state = State.ACCEPTING
-            case Order.LEAVE:
+            case Order.ACCEPT, State.ACCEPTING:
+                self._listener.resume()
+            case Order.REST, State.ACCEPTING:
+                self._listener.pause()
+            case Order.LEAVE, _:
                 self._pause(State.LEAVING, _LINGER)
-            case Order.STOP:
+            case Order.STOP, _:
                 self._stop()
 
     def _stop(self) -> None:
