@@ -167,8 +167,8 @@ class Crew:
         """
         now = time.monotonic()
         working = [w for w in self.of(generation) if w.told]
-        at_once = sum(w.report.at_once for w in working)
-        if at_once > 1 or any(now - w.heard > _HEARD for w in working[:1]):
+        load = sum(w.report.load for w in working if not w.resting)
+        if load > 1000 or any(now - w.heard > _HEARD for w in working[:1]):
             self._crowded = now
         alone = now - self._crowded > _CALM
         for number, one in enumerate(working):

@@ -64,7 +64,7 @@ class Report(NamedTuple):
     messages: int = 0
     verified: int = 0
     in_flight: int = 0
-    at_once: int = 0  # the most that were in flight since the last sign
+    load: int = 0  # how many were in flight since the last sign, on average, in thousandths
 
     def packed(self) -> bytes:
         return _FORMAT.pack(self.state.value, *self[1:])
@@ -87,8 +87,9 @@ class Tally:
     """Counts messages, and keeps new ones from beginning in a worker that stops. Called by all sessions."""
 
     def __init__(self, hooks: Hooks) -> None:
-        self.messages = self.verified = self.in_flight = self.at_once = self.sessions = 0
-        self.changed = time.monotonic()
+        self.messages = self.verified = self.in_flight = self.sessions = 0
+        self.changed = self._counted = self._asked = time.monotonic()
+        self._spent = 0.0  # by all messages together since `load` was asked, in seconds
         self.closed = False
         self._hooks = hooks
         self._lock = threading.Lock()
@@ -113,10 +114,23 @@ class Tally:
 
     def _count(self, sessions: int = 0, messages: int = 0) -> None:
         with self._lock:
+            self.changed = self._spend()
             self.sessions += sessions
             self.in_flight += messages
-            self.at_once = max(self.at_once, self.in_flight)
-            self.changed = time.monotonic()
+
+    def _spend(self) -> float:
+        now = time.monotonic()
+        self._spent += self.in_flight * (now - self._counted)
+        self._counted = now
+        return now
+
+    def load(self) -> float:
+        """How many messages were in flight since this was asked last, on average."""
+        with self._lock:
+            now = self._spend()
+            mean = self._spent / max(now - self._asked, 1e-6)
+            self._spent, self._asked = 0.0, now
+        return mean
 
     def decided(self, decision: Decision, seconds: float) -> None:
         """A message was judged."""
@@ -190,8 +204,8 @@ class _Worker:
 
     def _report(self) -> None:
         tally = self._tally
-        report = Report(self._state, tally.messages, tally.verified, tally.in_flight, tally.at_once)
-        tally.at_once = tally.in_flight
+        load = round(1000 * tally.load())
+        report = Report(self._state, tally.messages, tally.verified, tally.in_flight, load)
         with contextlib.suppress(BlockingIOError):  # a parent that does not listen now has enough of them to read
             self._parent.send(report.packed(), socket.MSG_DONTWAIT)
 
