@@ -187,8 +187,11 @@ def listening(service: Service) -> list[bool]:
     inode = next(words[6] for words in sockets if words[3] == "00010000")  # that listens
 
     def times(pid: int) -> int:
-        links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
-        return sum(link == f"socket:[{inode}]" for link in links)
+        try:
+            links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        except FileNotFoundError:  # it has just ended, or closed one of them
+            return 0
+        return links.count(f"socket:[{inode}]")
 
     return [times(pid) == 2 for pid in sorted(service.children())]
 
