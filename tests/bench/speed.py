@@ -71,7 +71,7 @@ def nothing(folder: Path, _: DnsServer) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def opendkim(_: Path, dns: DnsServer) -> Iterator[tuple[str, int]]:
-    with OpenDkim(dns, cache=True) as server:
+    with OpenDkim(dns, busy=True) as server:
         yield server.address, server.pid
 
 

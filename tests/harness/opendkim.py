@@ -23,11 +23,12 @@ DNSTimeout 2
 CaptureUnknownErrors yes
 On-Default accept
 On-DNSError quarantine
-ResolverConfiguration {folder}/resolver
+{resolver}
 """
 
 # Of libunbound inside OpenDKIM. It remembers nothing: a failure out of its cache is taken for a missing key, and a
-# time-out is the matter of one question, not of the server.
+# time-out is the matter of one question, not of the server. Read anew for each connection, and not by two at once:
+# libunbound then ends the process ("fatal flex scanner internal error").
 RESOLVER = """\
 server:
   module-config: "iterator"
@@ -37,22 +38,24 @@ server:
 forward-zone:
   name: "."
   forward-addr: 127.0.0.1@{port}
-  forward-no-cache: {no_cache}
+  forward-no-cache: yes
 """
 
 
 class OpenDkim:
-    """OpenDKIM as a milter, on a DNS server, while the context is open. `cache`: it keeps DNS's answers."""
+    """OpenDKIM as a milter, on a DNS server, while the context is open. `busy`: it is asked for several messages at
+    once, and remembers what DNS says."""
 
-    def __init__(self, dns: DnsServer, cache: bool = False) -> None:
+    def __init__(self, dns: DnsServer, busy: bool = False) -> None:
         self._port = dns.port
-        self._no_cache = "no" if cache else "yes"
+        self._busy = busy
 
     def __enter__(self) -> OpenDkim:
         self._folder = tempfile.TemporaryDirectory(prefix="pratique-opendkim-")
         folder = Path(self._folder.name)
-        (folder / "config").write_text(OPENDKIM.format(folder=folder))
-        (folder / "resolver").write_text(RESOLVER.format(port=self._port, no_cache=self._no_cache))
+        resolver = f"Nameservers 127.0.0.1@{self._port}" if self._busy else f"ResolverConfiguration {folder}/resolver"
+        (folder / "config").write_text(OPENDKIM.format(folder=folder, resolver=resolver))
+        (folder / "resolver").write_text(RESOLVER.format(port=self._port))
         program = unpacked("opendkim", "usr/sbin/opendkim")
         self.address = f"unix:{folder}/socket"
         self._server = Server([program, "-f", "-x", folder / "config"], folder / "log")
