@@ -138,10 +138,19 @@ def test_what_is_wrong_in_one_entry_hides_nothing_of_another() -> None:
 # ---- warnings --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("today", "count"), [(date(2027, 12, 31), 0), (date(2028, 1, 1), 1)])
-def test_the_last_day_counts(today: date, count: int) -> None:
-    parsed = parse_list(ENTRY + "    expires: 2027-12-31\n", "f", today=today)
-    assert [(p.line, p.column) for p in parsed.warnings] == [(5, 14)] * count
+@pytest.mark.parametrize(
+    ("today", "said"),
+    [
+        (date(2027, 11, 30), []),
+        (date(2027, 12, 1), ['ask "Anna" whether it goes on']),
+        (date(2027, 12, 31), ['ask "Anna" whether it goes on']),
+        (date(2028, 1, 1), ["a day that is over"]),
+    ],
+)
+def test_the_end_of_an_entry_is_said_thirty_days_before(today: date, said: list[str]) -> None:
+    parsed = parse_list(ENTRY + "    owner: Anna\n    expires: 2027-12-31\n", "f", today=today)
+    assert [(p.line, p.column) for p in parsed.warnings] == [(6, 14)] * len(said)
+    assert all(text in p.text for text, p in zip(said, parsed.warnings, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from pratique.expiry import expiring
 from pratique.model import Alignment, Entry, Require
 
 from .document import Document, Problem, quoted
@@ -89,6 +90,13 @@ def warnings_of(placed: Placed, today: date) -> Iterator[Problem]:
             "expires",
             f"found {entry.expires}, a day that is over: its mail is no longer verified; write a later date, or delete "
             "the entry",
+        )
+    elif expiring([entry], today):
+        yield placed.at(
+            "expires",
+            f"found {entry.expires}, which is soon: its mail is not verified any more from the next day on; ask "
+            f"{quoted(entry.owner) if entry.owner else 'whoever deals with the platform'} whether it goes on, and "
+            "write a later date",
         )
     if entry.require is Require.NETWORK:
         yield placed.at(
