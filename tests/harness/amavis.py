@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.dns_server import DnsServer
-from harness.ports import Server, as_nobody, free_port, listens_on, unpacked, wait_until
+from harness.ports import Server, as_nobody, free_port, listens_on, unpacked
 from harness.smtp import Connection
 from harness.spamassassin import SpamAssassin, perl_program
 
@@ -102,10 +102,7 @@ class Amavis:
     def __enter__(self) -> Amavis:
         command = self._command("foreground")
         self._server = Server(command, self.folder / "output")
-        if (
-            not wait_until(lambda: listens_on(self.port) or not self._server.running(), 30)
-            or not self._server.running()
-        ):
+        if not self._server.comes_up(lambda: listens_on(self.port), 30):
             log = self.log()
             self.__exit__(None, None, None)
             raise RuntimeError(f"amavis did not start:\n{log}")

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from harness.ports import Server, as_nobody, free_port, listens_on, unpacked, wait_until
+from harness.ports import Server, as_nobody, free_port, listens_on, unpacked
 
 # The test file is harmless; in two pieces, so that no scanner finds it here.
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR" + rb"-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
@@ -69,7 +69,7 @@ class ClamAv:
         command = as_nobody([program, f"--config-file={self._folder / config}"])
         server = Server(command, self._folder / "output")
         self._servers.append(server)
-        if not wait_until(lambda: listens_on(port) or not server.running(), 30) or not server.running():
+        if not server.comes_up(lambda: listens_on(port), 30):
             log = "".join(place.read_text(errors="replace") for place in self._folder.glob("*.log"))
             log += (self._folder / "output").read_text(errors="replace")
             self.__exit__(None, None, None)

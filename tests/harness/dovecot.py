@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from harness.ports import Server, free_port, listens_on, overlaid, wait_until
+from harness.ports import Server, free_port, listens_on, overlaid
 
 _PACKAGES = ("dovecot-sieve", "dovecot-lmtpd", "dovecot-core")
 
@@ -83,7 +83,7 @@ class Dovecot:
     def __enter__(self) -> Dovecot:
         command: list[str | Path] = ["/usr/sbin/dovecot", "-F", "-c", self.folder / "conf"]
         server = self._server = Server(overlaid(command, *_PACKAGES), self.folder / "output")
-        if not wait_until(lambda: listens_on(self._port) or not server.running(), 15) or not server.running():
+        if not server.comes_up(lambda: listens_on(self._port), 15):
             log = self.log()
             self.__exit__(None, None, None)
             raise RuntimeError(f"dovecot did not start:\n{log}")

@@ -78,6 +78,10 @@ class Server:
     def pid(self) -> int:
         return self._process.pid
 
+    def comes_up(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until the condition holds, or the process has ended; whether it runs, and the condition holds."""
+        return wait_until(lambda: condition() or not self.running(), timeout) and self.running()
+
     def running(self) -> bool:
         """Whether the server itself is there; its children may outlive it."""
         return self._process.poll() is None

@@ -10,7 +10,6 @@ DNS. Mail for its mailboxes is delivered into maildirs; mail to anywhere else is
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import json
 import os
@@ -277,10 +276,7 @@ class Postfix:
     ) -> Reply:
         """Send one message over a connection of its own; see `Connection.message`."""
         with self.connect(client, helo, client_name, login) as connection:
-            reply = connection.message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
-            with contextlib.suppress(OSError):  # the server may have hung up already
-                connection.quit()
-            return reply
+            return connection.last_message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
 
     def queue(self) -> list[dict[str, Any]]:
         """What `postqueue -j` says of each queued message."""

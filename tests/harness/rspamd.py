@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from harness.dns_server import DnsServer
-from harness.ports import Server, as_nobody, free_port, listens_on, unpacked, wait_until
+from harness.ports import Server, as_nobody, free_port, listens_on, unpacked
 
 _SHARED = {"SHAREDIR": "", "RULESDIR": "rules", "PLUGINSDIR": "plugins", "LUALIBDIR": "lualib", "WWWDIR": "www"}
 
@@ -61,10 +61,7 @@ class Rspamd:
         command += ["-c", self.etc / "rspamd.conf", *self._variables()]
         self._server = Server(as_nobody(command), self.folder / "log/rspamd", self._environment())
         ports = (self._port, int(self.address.rpartition(":")[2]))
-        if (
-            not wait_until(lambda: all(map(listens_on, ports)) or not self._server.running(), 20)
-            or not self._server.running()
-        ):
+        if not self._server.comes_up(lambda: all(map(listens_on, ports)), 20):
             log = self.log()
             self.__exit__(None, None, None)
             raise RuntimeError(f"rspamd did not start:\n{log}")

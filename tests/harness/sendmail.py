@@ -248,10 +248,7 @@ class Sendmail:
     ) -> Reply:
         """Send one message over a connection of its own; see `Connection.message`."""
         with self.connect(client, helo, login) as connection:
-            reply = connection.message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
-            with contextlib.suppress(OSError):  # the server may have hung up already
-                connection.quit()
-            return reply
+            return connection.last_message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
 
     def run(self, *arguments: str) -> str:
         """What the command `sendmail` says, in the daemon's place."""

@@ -6,6 +6,7 @@ Sendmail has no XCLIENT: it is given a connection that is open already, and a us
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import socket
 from collections.abc import Sequence
@@ -118,6 +119,21 @@ class Connection:
         data = message if raw else re.sub(rb"(?m)^\.", b"..", message)
         self.socket.sendall(data + (b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"))
         return self.reply("message")
+
+    def last_message(
+        self,
+        message: bytes,
+        mail_from: str,
+        rcpts: Sequence[str],
+        *,
+        raw: bool = False,
+        raw_mail_from: bool = False,
+    ) -> Reply:
+        """The same, and good-bye."""
+        reply = self.message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
+        with contextlib.suppress(OSError):  # the server may have hung up already
+            self.quit()
+        return reply
 
     def rset(self) -> Reply:
         return self.command(b"RSET")

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.dns_server import DnsServer
-from harness.ports import Server, as_nobody, free_port, listens_on, overlaid, unpacked, wait_until
+from harness.ports import Server, as_nobody, free_port, listens_on, overlaid, unpacked
 
 # Rules that would ask servers elsewhere, or wait for them.
 _LOCAL = "dns_server {dns}\ndns_available yes\nskip_rbl_checks 1\nuse_bayes 0\nuse_pyzor 0\nuse_razor2 0\n"
@@ -122,7 +122,7 @@ class Spamd:
         environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(self._folder / "home")}
         server = Server(command, self._folder / "log", environment)
         self._servers.append(server)
-        if not wait_until(lambda: listens_on(port) or not server.running(), 30) or not server.running():
+        if not server.comes_up(lambda: listens_on(port), 30):
             log = self.log()
             self.__exit__(None, None, None)
             raise RuntimeError(f"{command} did not start:\n{log}")

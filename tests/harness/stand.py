@@ -24,7 +24,7 @@ import yaml
 
 from harness.dns_server import DnsServer
 from harness.milter_client import wait_ready
-from harness.ports import CHECKOUT, Server, wait_until
+from harness.ports import CHECKOUT, Server
 from harness.postfix import Postfix
 from harness.sendmail import Sendmail
 
@@ -84,7 +84,7 @@ class Stand:
         command: list[str | Path] = [CHECKOUT / ".venv/bin/pratique", "run", "--config", self.config]
         running = self._filter = Server(command, self.log, environment)
         try:
-            if not wait_until(lambda: listens(self.socket) or not running.running(), 10) or not running.running():
+            if not running.comes_up(lambda: listens(self.socket), 10):
                 raise TimeoutError
             wait_ready(f"unix:{self.socket}")
         except TimeoutError:
