@@ -6,6 +6,7 @@ headers, and the clock and DNS are given to it.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -90,17 +91,18 @@ def conclude(
     if action is Action.DEFER and not is_young(header, settings, now):
         action = Action.TAG
     whose = f"claiming to be from {entry.domain} " if entry else ""
-    decision = Decision(
-        verdict, action, entry.id if entry else None, judgement.by, judgement.reason, claim, evidence,
-        origin=origin or Origin(session.client, session.helo),
+    decide = functools.partial(
+        Decision, verdict, action, entry.id if entry else None, judgement.by, judgement.reason, claim, evidence,
+        origin or Origin(session.client, session.helo),
         text=f"mail {whose}is {verdict}" + (f" ({judgement.reason})" if judgement.reason else ""),
     )  # fmt: skip
     kept = headers.trusted_field(session, header, settings)
     edits = headers.strip(header, settings, session.hostname, kept)
     if action is not Action.NONE:
+        decision = decide()
         edits += headers.subject_change(header, decision, settings)
         edits += headers.insertions(decision, settings, session.hostname)
-    return replace(decision, edits=tuple(edits))
+    return decide(edits=tuple(edits))
 
 
 def internal_error(session: Session, header: Header, settings: Settings, now: datetime) -> Decision:

@@ -77,7 +77,8 @@ class _Counters:
     def __init__(self, registry: CollectorRegistry) -> None:
         counter = functools.partial(Counter, registry=registry)
         histogram = functools.partial(Histogram, registry=registry, buckets=_SECONDS)
-        self._messages = counter("pratique_messages", "Messages judged.", ("verdict", "action", "sender"))
+        messages = counter("pratique_messages", "Messages judged.", ("verdict", "action", "sender"))
+        self._message = functools.lru_cache(1024)(messages.labels)  # the search for one costs more than to count it
         self._checks = histogram("pratique_check_duration_seconds", "Time from end of message to the decision.")
         self._dkim = counter("pratique_dkim_results", "DKIM results of messages that claim a sender.", ("result",))
         self._spf = counter("pratique_spf_results", "SPF results of messages that claim a sender.", ("result",))
@@ -86,7 +87,7 @@ class _Counters:
         self._stale = counter("pratique_dns_stale_answers", "Old answers that stood in for failed ones.")
 
     def decided(self, decision: Decision, seconds: float) -> None:
-        self._messages.labels(decision.verdict.value, decision.action.value, decision.sender or "").inc()
+        self._message(decision.verdict.value, decision.action.value, decision.sender or "").inc()
         self._checks.observe(seconds)
         if decision.claim.needs_evidence:
             self._dkim.labels(decision.evidence.dkim_result.value).inc()
