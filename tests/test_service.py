@@ -218,6 +218,20 @@ def test_one_worker_takes_what_comes_one_at_a_time(tmp_path: Path) -> None:
         assert wait_until(lambda: listening(service) == ALONE, 10)
 
 
+def test_a_crowd_is_told_of_before_the_next_sign_of_life(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    rare = "import pratique.service.crew as crew, pratique.service.worker as worker\n"
+    rare += "crew._HEARD = crew.SILENCE = worker._BEAT = 3600\n"
+    with running(tmp_path, rare + textwrap.dedent(gate.changes), workers=3) as service, ThreadPoolExecutor(2) as pool:
+        assert wait_until(lambda: listening(service) == ALONE, 10)
+        gate.begin(service)
+        others = [pool.submit(send, service.address) for _ in range(2)]
+        assert wait_until(lambda: all(listening(service)), 10)
+        gate.open()
+        assert [other.result() for other in others] == [imitation("first")] * 2
+        assert isinstance(gate.end(), Outcome)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_others_take_over_from_one_that_is_killed_or_hangs(number: int, tmp_path: Path) -> None:
     with running(tmp_path, workers=3) as service:

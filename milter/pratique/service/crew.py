@@ -168,7 +168,8 @@ class Crew:
         now = time.monotonic()
         working = [w for w in self.of(generation) if w.told]
         load = sum(w.report.load for w in working if not w.resting)
-        if load > 1000 or any(now - w.heard > _HEARD for w in working[:1]):
+        crowded = load > 1000 or any(w.report.in_flight >= worker.CROWD for w in working)
+        if crowded or any(now - w.heard > _HEARD for w in working[:1]):
             self._crowded = now
         alone = now - self._crowded > _CALM
         for number, one in enumerate(working):

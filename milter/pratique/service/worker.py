@@ -31,6 +31,7 @@ from .orphans import Orphans
 
 _BEAT = 0.5  # seconds between two signs of life
 LOOK = 5.0  # seconds between two looks at connections that nobody has taken up
+CROWD = 3  # messages in hand at a time, which is said at once
 _STEP = 0.05  # seconds between two looks at whether a leaving worker may go
 _SETTLED = 0.2  # seconds in which libmilter has surely sent its last answer
 _GREETED = 1.0  # seconds in which an MTA that has connected has surely spoken: before it does, nobody knows of it
@@ -91,6 +92,7 @@ class Tally:
         self.changed = self._counted = self._asked = time.monotonic()
         self._spent = 0.0  # by all messages together since `load` was asked, in seconds
         self.closed = False
+        self.crowded: Callable[[], None] = lambda: None  # is called where messages begin while others are in hand
         self._hooks = hooks
         self._lock = threading.Lock()
 
@@ -107,6 +109,8 @@ class Tally:
         if self.closed:
             threading.Event().wait()
         self._count(messages=1)
+        if self.in_flight >= CROWD:
+            self.crowded()
 
     def ends(self) -> None:
         """A message is answered, or given up."""
@@ -167,7 +171,8 @@ class _Worker:
         self._factory = factory
         self._resolver = resolver
         self._state = State.READY
-        self._paused = self._until = 0.0
+        self._paused = self._until = self._cried = 0.0
+        tally.crowded = self._cry
         self._orphans = Orphans()
 
     def run(self) -> NoReturn:
@@ -201,6 +206,13 @@ class _Worker:
             log.error(text, cut)
             if self._state is State.ACCEPTING:
                 self._stop()
+
+    def _cry(self) -> None:
+        """Tell the parent before the next beat that help is wanted."""
+        now = time.monotonic()
+        if now - self._cried > _BEAT:
+            self._cried = now
+            self._report()
 
     def _report(self) -> None:
         tally = self._tally
