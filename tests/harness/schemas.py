@@ -128,7 +128,7 @@ def _values(part: dict[str, Any]) -> str:
             return "yes, no"
         return ", ".join(f"`{value}`" for value in part["enum"] if value not in (None, False))
     if "const" in part:
-        return f"`{part['const']}`"
+        return "off" if part["const"] is False else f"`{part['const']}`"
     if "anyOf" in part:
         kinds = [_values(option) for option in part["anyOf"] if option != {"type": "null"}]
         return ", or ".join(dict.fromkeys(kind for kind in kinds if kind and kind != "truth"))

@@ -100,7 +100,7 @@ class Document:
             raise ConfigError(problems)
 
     def _problem(self, mark: _Mark, text: str, place: Place = ()) -> None:
-        self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, text, dotted(place)))
+        self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, _escaped(text), dotted(place)))
 
     def _build(self, node: yaml.Node, place: Place) -> Any:
         self._marks[place] = node.start_mark
@@ -152,7 +152,7 @@ class Document:
             place = place[:-1]
         mark = marks.get(place) or self._marks.get(place)
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        return Problem(self.file, line, column, text, key)
+        return Problem(self.file, line, column, _escaped(text), key)
 
     def typed(self, place: Place) -> str:
         """A single value as it was typed, without quotes; of a list or mapping nothing."""

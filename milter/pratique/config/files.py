@@ -64,6 +64,7 @@ from .values import (
     Text,
     Workers,
     network,
+    or_off,
 )
 
 _DEFAULT_LIMITS = Limits()
@@ -399,7 +400,7 @@ class ServiceFile(_Model):
         default=False,
     )
     metrics: Annotated[MetricsFile | None, OffOrKeys] = _key(
-        "Figures for Prometheus", "Not given, or off: none.", default=None
+        "Figures for Prometheus", "Not given, or off: none.", default=None, json_schema_extra=or_off
     )
 
     def settings(self, senders: TrustedList) -> Settings:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic.config import JsonDict
 
 from pratique.mailbox import UnreadableError, to_a_labels
 from pratique.model import DEFAULT_HEADER, Action, IPNetwork, Verdict
@@ -228,6 +229,11 @@ def worker_count(value: Any) -> int | None:
 
 def _off_or_keys(value: Any) -> Any:
     return None if value is False else value
+
+
+def or_off(schema: JsonDict) -> None:
+    """For an editor: `off` besides what the schema of a key has."""
+    cast("list[JsonDict]", schema["anyOf"]).append({"const": False})
 
 
 def _listen(value: Any) -> tuple[str, int]:
