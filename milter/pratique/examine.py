@@ -52,7 +52,9 @@ class Examination:
         self._entry = settings.senders.entry(self.claim.sender)
         self._inspection: Inspection | None = None
         if self._entry and self.claim.address and self.claim.needs_evidence:
-            judged = replace(session, client=self._origin.client, helo=self._origin.helo)
+            judged = session
+            if self._origin.relay:
+                judged = replace(session, client=self._origin.client, helo=self._origin.helo)
             why_none = self._origin.reason or Reason.NO_CLIENT_ADDRESS
             self._inspection = Inspection(judged, header, self._entry, self.claim.address, settings, now, why_none)
 
@@ -69,7 +71,9 @@ class Examination:
         judgement, evidence = Judgement(Verdict.UNCHECKED), _NO_EVIDENCE
         if self._checked:
             if self._inspection:
-                evidence = replace(self._inspection.evidence(lookups), dns=lookups.state)
+                evidence = self._inspection.evidence(lookups)
+                if lookups.state is not evidence.dns:
+                    evidence = replace(evidence, dns=lookups.state)
                 lookups.keep(evidence.names)
             judgement = policy.decide(self.claim, evidence, self._entry, self._now.date())
         return conclude(

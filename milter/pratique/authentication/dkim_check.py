@@ -167,16 +167,16 @@ def verify(
     signature, seen = candidate.signature, candidate.evidence
     if signature is None:
         return seen
+    bits = None
     try:
         if body_hashes[signature.body_kind] != signature.body_hash:
             raise SignatureError(Reason.BODY_HASH_MISMATCH, DkimResult.FAIL)
         key = public_key(signature, lookup)
         bits, exponent = key_size(key)
-        seen = replace(seen, bits=bits)
         check_signature(signature, key, bits, exponent, header)
     except SignatureError as problem:
-        return replace(seen, result=problem.result, reason=problem.reason)
-    return replace(seen, result=DkimResult.PASS, counts=True, reason=_remark(signature, header))
+        return replace(seen, bits=bits, result=problem.result, reason=problem.reason)
+    return replace(seen, bits=bits, result=DkimResult.PASS, counts=True, reason=_remark(signature, header))
 
 
 def public_key(signature: Signature, lookup: Lookup) -> KeyRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ import dns.name
 from pratique.model import DnsAnswer, DnsStatus
 
 
+@functools.lru_cache(maxsize=512)
 def absolute(name: str) -> dns.name.Name | None:
     """A name label by label, so that no backslash in it is an escape, and nothing is mapped to ASCII.
 
