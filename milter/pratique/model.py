@@ -189,7 +189,7 @@ class Header:
     def __post_init__(self) -> None:
         known = self._by_key
         for one in self.fields:
-            key = one.name.rstrip(b" \t").lower()
+            key = one.key
             if key in known:
                 known[key].append(one)
             else:
