@@ -255,6 +255,6 @@ def relaxed(message: bytes) -> bytes:
     """A message as relaxed canonicalisation sees it, names of hosts in lower case, and of the last letter of a
     signature the bits that hold nothing put to zero."""
     header, _, body = message.partition(b"\r\n\r\n")
-    text = b"".join((header + b" " + body).split())
+    text = b"".join((header + b" " + body).replace(b"\0", b"").split())  # a line is cut at NUL
     text = re.sub(rb"[A-Za-z0-9+/]{2}==", lambda end: base64.b64encode(base64.b64decode(end[0])), text)
     return text.lower()
