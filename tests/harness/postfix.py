@@ -276,7 +276,9 @@ class Postfix:
     ) -> Reply:
         """Send one message over a connection of its own; see `Connection.message`."""
         with self.connect(client, helo, client_name, login) as connection:
-            return connection.last_message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
+            reply = connection.message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
+            connection.part()
+            return reply
 
     def queue(self) -> list[dict[str, Any]]:
         """What `postqueue -j` says of each queued message."""

@@ -248,7 +248,9 @@ class Sendmail:
     ) -> Reply:
         """Send one message over a connection of its own; see `Connection.message`."""
         with self.connect(client, helo, login) as connection:
-            return connection.last_message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
+            reply = connection.message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
+            connection.part()
+            return reply
 
     def run(self, *arguments: str) -> str:
         """What the command `sendmail` says, in the daemon's place."""

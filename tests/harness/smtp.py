@@ -120,21 +120,6 @@ class Connection:
         self.socket.sendall(data + (b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"))
         return self.reply("message")
 
-    def last_message(
-        self,
-        message: bytes,
-        mail_from: str,
-        rcpts: Sequence[str],
-        *,
-        raw: bool = False,
-        raw_mail_from: bool = False,
-    ) -> Reply:
-        """The same, and good-bye."""
-        reply = self.message(message, mail_from, rcpts, raw=raw, raw_mail_from=raw_mail_from)
-        with contextlib.suppress(OSError):  # the server may have hung up already
-            self.quit()
-        return reply
-
     def rset(self) -> Reply:
         return self.command(b"RSET")
 
@@ -143,6 +128,11 @@ class Connection:
         reply = self.command(b"QUIT")
         self.drop()
         return reply
+
+    def part(self) -> None:
+        """Say good-bye, if the server has not hung up already."""
+        with contextlib.suppress(OSError):
+            self.quit()
 
     def drop(self) -> None:
         """Close without a word, as a client that dies."""

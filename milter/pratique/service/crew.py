@@ -162,8 +162,8 @@ class Crew:
     def share(self, generation: Generation) -> None:
         """Where messages come one at a time, let the oldest worker take them, and the others rest.
 
-        The kernel wakes all that wait for a connection, and libmilter waits so that it must: each of those that
-        find nothing costs a twentieth of a millisecond, and what one has looked up in DNS the next does not know.
+        libmilter waits for a connection with `poll`, for which the kernel wakes every worker: each that finds nothing
+        costs a twentieth of a millisecond, and what one has looked up in DNS the next may not know.
         """
         now = time.monotonic()
         working = [w for w in self.of(generation) if w.told]

@@ -2,8 +2,8 @@
 
 Rules of this module: the only one that knows how libmilter is led by the nose. It insists on opening its listening
 socket itself. So it is given one that leads nowhere, in the parent, before the first fork; in a worker ours is laid
-over that descriptor when the worker shall accept, and one that leads nowhere when it shall stop. That it removes
-a unix socket at its end, and takes five seconds to end at all, is then nobody's trouble: a worker just exits.
+over that descriptor when the worker shall accept, and one that leads nowhere when it shall rest or stop. That it
+removes a unix socket at its end, and takes five seconds to end at all, is then nobody's trouble: a worker just exits.
 """
 
 from __future__ import annotations
