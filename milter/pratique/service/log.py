@@ -27,7 +27,9 @@ def set_up_log(settings: Settings) -> None:
     log.propagate = False
     log.setLevel(settings.log_level.upper())
     logging.raiseExceptions = False  # not even a complaint about the log
-    logging.logThreads = logging.logProcesses = False  # each costs something, and nobody sees them
+    # each costs something, and nobody sees them: thread, process, and the place in the source
+    logging.logThreads = logging.logProcesses = False
+    logging._srcfile = None  # as "Optimization" in the logging HOWTO has it
 
 
 class _WholeLines(logging.Handler):
@@ -36,6 +38,8 @@ class _WholeLines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._patience = _PATIENCE
+        self._ready = select.poll()
+        self._ready.register(_STDERR, select.POLLOUT)
         self._cut = False  # the last line did not fit on the disk: its end is missing
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -48,9 +52,7 @@ class _WholeLines(logging.Handler):
             self.handleError(record)
 
     def _write(self, data: bytes) -> None:
-        ready = select.poll()
-        ready.register(_STDERR, select.POLLOUT)
-        if not ready.poll(self._patience):
+        if not self._ready.poll(self._patience):
             self._patience = 0  # nobody reads: do not make the next message wait as well
             return
         self._patience = _PATIENCE
@@ -70,8 +72,12 @@ class _Lines(logging.Formatter):
         lines = [record.getMessage()]
         if record.exc_info:
             lines += [f"  | {line}" for line in self.formatException(record.exc_info).splitlines()]
-        lines = ["".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines]
+        lines = [line if line.isprintable() else _escaped(line) for line in lines]
         if self._as_json and not lines[0].startswith("{"):
             lines = [json.dumps({"level": record.levelname.lower(), "message": "\n".join(lines)})]
         prefix = f"<{_SYSLOG.get(record.levelno, 6)}>" if self._with_level else ""
         return "\n".join(prefix + line for line in lines)
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
