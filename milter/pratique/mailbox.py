@@ -8,6 +8,7 @@ No library does this: the standard library's parsers guess, and guess differentl
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -32,6 +33,12 @@ _TOKEN = re.compile(
       | (?P<literal>\[[^\[\]\\]*\])
       | (?P<atom>[^\s()<>\[\]:;@\\,."]+)
       | (?P<special>[<>:;@,.])""",
+    re.VERBOSE,
+)
+_PATH = re.compile(
+    r"""(?P<local>[^\s\x00-\x20()<>\[\]:;@\\,."\x7f]+(?:\.[^\s\x00-\x20()<>\[\]:;@\\,."\x7f]+)*
+      | "[^"\\@\x00-\x1f\x7f]+")
+      @(?P<domain>[^\s@<>"\x00-\x20]+)""",
     re.VERBOSE,
 )
 _OUTSIDE_COMMENTS = re.compile(r'"(?:[^"\\]|\\.)*"|[^"(]+')
@@ -208,6 +215,7 @@ def _dotted(tokens: list[Token], kinds: tuple[str, ...]) -> list[str]:
     return [t.text for t in tokens]
 
 
+@functools.lru_cache(maxsize=1024)  # most are those of the trusted senders
 def to_a_labels(domain: str) -> str:
     """A domain as lower-case A-labels (RFC 5890). Raises UnreadableError (invalid-domain).
 
@@ -244,13 +252,7 @@ def parse_path(path: str) -> Address | None:
     inner = path[1:-1] if path.startswith("<") and path.endswith(">") else path
     if not inner:
         return None
-    match = re.fullmatch(
-        r"""(?P<local>[^\s\x00-\x20()<>\[\]:;@\\,."\x7f]+(?:\.[^\s\x00-\x20()<>\[\]:;@\\,."\x7f]+)*
-          | "[^"\\@\x00-\x1f\x7f]+")
-          @(?P<domain>[^\s@<>"\x00-\x20]+)""",
-        inner,
-        re.VERBOSE,
-    )
+    match = _PATH.fullmatch(inner)
     try:
         if match is None or len(match["local"]) > MAX_LOCAL_PART:
             raise UnreadableError(Reason.MAIL_FROM_MALFORMED)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from .reasons import Reason
@@ -82,10 +83,10 @@ class Truth(Enum):
     TRUE = 2
 
     def __or__(self, other: Truth) -> Truth:
-        return self if self.value >= other.value else other
+        return self if self._value_ >= other._value_ else other
 
     def __and__(self, other: Truth) -> Truth:
-        return self if self.value <= other.value else other
+        return self if self._value_ <= other._value_ else other
 
 
 class SpfResult(StrEnum):
@@ -177,26 +178,28 @@ class HeaderField(NamedTuple):
         return self.name.rstrip(b" \t").lower()
 
 
-@dataclass(frozen=True, slots=True)
 class Header:
     """The header, top first. Beyond the limits only From is kept (the first two); of the other fields it is known
     how often they came, by key for those that only we may write, under b"" for the rest."""
 
-    fields: tuple[HeaderField, ...]
-    beyond: Mapping[bytes, int] = field(default_factory=dict)
-    _by_key: dict[bytes, list[HeaderField]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    __slots__ = ("_asked", "_by_key", "beyond", "fields")
 
-    def __post_init__(self) -> None:
-        known = self._by_key
-        for one in self.fields:
-            key = one.key
-            if key in known:
-                known[key].append(one)
-            else:
-                known[key] = [one]
+    def __init__(self, fields: Sequence[tuple[bytes, bytes]], beyond: Mapping[bytes, int] = MappingProxyType({})):
+        """`fields` are pairs as HeaderField is one; most are never looked at, and stay what they are."""
+        self.fields = fields
+        self.beyond = beyond
+        self._asked: dict[bytes, tuple[HeaderField, ...]] = {}
+        self._by_key: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        for pair in fields:  # HeaderField.key, without a call for each field of all mail
+            self._by_key.setdefault(pair[0].rstrip(b" \t").lower(), []).append(pair)
 
-    def all(self, key: bytes) -> Sequence[HeaderField]:
-        return self._by_key.get(key, ())
+    def all(self, key: bytes) -> tuple[HeaderField, ...]:
+        """The fields of a key: the same ones each time."""
+        if key not in self._by_key:
+            return ()
+        if key not in self._asked:
+            self._asked[key] = tuple(map(HeaderField._make, self._by_key[key]))
+        return self._asked[key]
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def check(data: bytes) -> None:
     records = tuple(data.split(b"\xff"))
     for field, material in ((_RSA, _MODULUS), (_ED25519, _POINT)):
         with suppress(SignatureError):
-            key = parse_key(list(records), parse_signature(field, _LIMITS))
+            key = parse_key(records, parse_signature(field, _LIMITS).key_type, "sha256")
             assert re.fullmatch(r"[A-Za-z0-9+/]+=*", key.key), key
         header = Header((field, *_FIELDS))
         inspection = Inspection(scene.SESSION, header, scene.ENTRY, scene.AUTHOR, scene.SETTINGS, scene.NOW)

@@ -12,7 +12,7 @@ import logging
 import re
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from fuzz import scene
 from pratique import config, record, stored
 from pratique.filter import Filter
 from pratique.headers import claims_authserv_id
-from pratique.model import Decision, DnsAnswer, Header, HeaderField, Mode, Settings, Verdict
+from pratique.model import Decision, DnsAnswer, Header, HeaderField, Mode, Question, Settings, Verdict
 from pratique.resolver import ZoneResolver
 from pratique.service.worker import Hooks, Tally
 
@@ -47,6 +47,9 @@ class _Remembering:
 
     def ask(self, name: str, rdtype: str, seconds: float) -> DnsAnswer:  # noqa: ARG002
         return self._ask(name, rdtype, 1.0)
+
+    def keep(self, questions: Iterable[Question]) -> None:
+        """It forgets nothing."""
 
 
 class _Mta:

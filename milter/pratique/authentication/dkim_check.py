@@ -1,7 +1,7 @@
 """DKIM: which signatures of a message count for an entry, and why the others do not (DESIGN §2).
 
-The signature's syntax and ours of policy are checked here; key and header hash are dkimpy's, RSA is OpenSSL's; the
-body hash comes from body.py. Signatures are judged aligned ones first, unaligned ones never verified.
+The signature's syntax and ours of policy are checked here; the key and the choice of signed fields are dkimpy's, RSA
+is OpenSSL's; the body hash comes from body.py. Signatures are judged aligned ones first, unaligned ones never verified.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
-from dkim.canonicalization import CanonicalizationPolicy
 from nacl.exceptions import CryptoError
 
 from pratique.model import (
@@ -91,7 +90,7 @@ def candidates(
 
 def _covered(signature: Signature | None, header: Header) -> int:
     """How many octets of the header a signature covers: as many have to be canonicalised for it."""
-    return sum(len(f.value) for f in header.fields if f.key in signature.signed) if signature else 0
+    return sum(len(f.value) for key in set(signature.signed) for f in header.all(key)) if signature else 0
 
 
 def _within(candidate: Candidate, octets: int, limits: Limits) -> Candidate:
@@ -119,13 +118,13 @@ def _candidate(
         if place >= limits.signatures:
             raise SignatureError(Reason.TOO_MANY_SIGNATURES, DkimResult.POLICY)
         signature = parse_signature(field, limits)
-        seen = replace(seen, selector=signature.selector, algorithm=signature.algorithm)
+        seen = replace(seen, selector=signature.selector, algorithm=signature.algorithm, reason=None)
         check_algorithm(signature)
         check_coverage(signature, header)
         check_times(signature, now, skew)
     except SignatureError as problem:
         return Candidate(replace(seen, result=problem.result, reason=problem.reason))
-    return Candidate(replace(seen, reason=None), signature)
+    return Candidate(seen, signature)
 
 
 def check_algorithm(signature: Signature) -> None:
@@ -184,7 +183,8 @@ def public_key(signature: Signature, lookup: Lookup) -> KeyRecord:
     answer = lookup(signature.key_name, "TXT")
     if answer.failed:
         raise SignatureError(Reason.DNS_TEMPERROR, DkimResult.TEMPERROR)
-    key = parse_key([r for r in answer.records if isinstance(r, bytes)], signature)
+    records = tuple(record for record in answer.records if isinstance(record, bytes))
+    key = parse_key(records, signature.key_type, signature.hash_algorithm)
     if key.strict_identity and signature.identity != signature.domain:
         raise SignatureError(Reason.IDENTITY_MISMATCH)
     return key
@@ -239,8 +239,6 @@ def _rsa_key(key: KeyRecord) -> RSAPublicKey:
 def signature_fits(signature: Signature, key: KeyRecord, header: Header) -> bool:
     """Whether the key has signed this header (RFC 6376 §3.7): RSA in OpenSSL, seven times faster than in Python."""
     digest = _header_hash(signature, header)
-    if digest is None:
-        return False
     try:
         value = base64.b64decode(_BLANK.sub(b"", _tag(signature.field, b"b")))
         if key.key_type == "rsa":
@@ -252,33 +250,31 @@ def signature_fits(signature: Signature, key: KeyRecord, header: Header) -> bool
     return True
 
 
-def _header_hash(signature: Signature, header: Header) -> bytes | None:
-    """The hash of the header that was signed, by dkimpy; None where dkimpy would not compute it as RFC 6376 does.
+def _header_hash(signature: Signature, header: Header) -> bytes:
+    """The hash of the header that was signed (RFC 6376 §3.7).
 
-    dkimpy gets only the fields that are signed, and the signature without the text of `b=`: it leaves
-    a blank there that RFC 6376 does not, and takes long to find it: where blanks do not matter, none are left to
-    look through.
+    dkimpy chooses the fields, of those that are signed: names of fields that are not there change nothing (§5.4.2), but
+    it looks through all for each. The canonicalisation is ours: dkimpy's drops a VT or FF at the end of a value, which
+    is text, leaves a blank for the text of `b=`, and takes long to find that.
     """
-    wanted = set(signature.signed)
-    fields = [(f.name, _line(f.value)) for f in header.fields if f.key in wanted]
-    if any(value.strip() != value.strip(b" \t\r\n") for _, value in fields):
-        return None  # dkimpy drops a VT or FF there, which is text to RFC 6376 §3.4.2
-    # Names of fields that are not there change nothing (RFC 6376 §5.4.2), but dkimpy looks through all for each.
-    present = {f.key for f in header.fields}
-    names = [name for name in signature.signed if name in present]
+    names = [name for name in signature.signed if header.all(name)]
     names += [b"from"] * (b"from" in names)  # so that another From on top is in the hash
-    unsigned = _line(unsigned_value(signature.field))
-    if signature.header_canonicalization == "relaxed":
-        unsigned = _BLANKS.sub(b" ", unsigned.replace(b"\r\n", b"")) + b"\r\n"
-    kinds = f"{signature.header_canonicalization}/{signature.body_canonicalization}"
-    policy = CanonicalizationPolicy.from_c_value(kinds.encode())
-    digest = hashlib.sha256()
-    dkim.hash_headers(digest, policy, policy.canonicalize_headers(fields), names, (signature.field.name, unsigned), {})
-    return digest.digest()
+    fields = [(name, field) for name in set(names) for field in header.all(name)]
+    canonical = relaxed_field if signature.header_canonicalization == "relaxed" else simple_field
+    signed = [canonical(*field) for _, field in dkim.select_headers(fields, names)]
+    own = canonical(signature.field.name, unsigned_value(signature.field)).removesuffix(b"\r\n")
+    return hashlib.sha256(b"".join(signed) + own).digest()
 
 
-def _line(value: bytes) -> bytes:
-    return value.removesuffix(b"\r\n") + b"\r\n"
+def simple_field(name: bytes, value: bytes) -> bytes:
+    """The field as it came (RFC 6376 §3.4.1)."""
+    return b"%s:%s\r\n" % (name, value.removesuffix(b"\r\n"))
+
+
+def relaxed_field(name: bytes, value: bytes) -> bytes:
+    """The name in lower case, the value unfolded, runs of blanks as one, none at the ends (RFC 6376 §3.4.2)."""
+    text = _BLANKS.sub(b" ", value.replace(b"\r\n", b""))
+    return b"%s:%s\r\n" % (name.rstrip(b" \t").lower(), text.strip(b" "))
 
 
 def _tag(field: HeaderField, name: bytes) -> bytes:

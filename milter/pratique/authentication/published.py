@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from publicsuffixlist import PublicSuffixList
 
 from pratique.mailbox import is_host_name
-from pratique.model import DkimEvidence, DkimResult, HeaderField, Lookup, ascii_lower
+from pratique.model import DkimEvidence, DkimResult, Lookup, ascii_lower
 from pratique.reasons import Reason
 
 from .dkim_check import SHORTEST_RSA_KEY, key_size
-from .signature import Signature, SignatureError, parse_key, parse_tags
+from .signature import SignatureError, parse_key, parse_tags
 
 POLICIES = ("none", "quarantine", "reject")
 
@@ -28,7 +28,7 @@ def key(domain: str, selector: str, lookup: Lookup) -> DkimEvidence:
     answer = lookup(name, "TXT")
     if answer.failed:
         return DkimEvidence(DkimResult.TEMPERROR, domain, selector, aligned=True, reason=Reason.DNS_TEMPERROR)
-    records = [record for record in answer.records if isinstance(record, bytes)]
+    records = tuple(record for record in answer.records if isinstance(record, bytes))
     for algorithm in ("rsa-sha256", "ed25519-sha256"):
         found = _read(records, domain, selector, algorithm)
         if found.reason is not Reason.KEY_WRONG_TYPE:
@@ -36,12 +36,10 @@ def key(domain: str, selector: str, lookup: Lookup) -> DkimEvidence:
     return found
 
 
-def _read(records: list[bytes], domain: str, selector: str, algorithm: str) -> DkimEvidence:
-    made_up = Signature(
-        HeaderField(b"", b""), domain, selector, algorithm, "relaxed", "relaxed", (), b"", domain, None, None, False
-    )
+def _read(records: tuple[bytes, ...], domain: str, selector: str, algorithm: str) -> DkimEvidence:
+    key_type, _, hash_algorithm = algorithm.partition("-")
     try:
-        record = parse_key(records, made_up)
+        record = parse_key(records, key_type, hash_algorithm)
         bits, _ = key_size(record)
     except SignatureError as problem:
         shown = None if problem.reason in (Reason.KEY_MISSING, Reason.KEY_SYNTAX) else algorithm

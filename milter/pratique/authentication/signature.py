@@ -7,6 +7,7 @@ rule raises SignatureError with its reason and the DKIM result it stands for.
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from pratique.reasons import Reason
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _NUMBER = re.compile(r"[0-9]+")
+_LENGTH = re.compile(r"[0-9]{1,76}")
+_BLANKS = re.compile(r"[ \t\r\n]+")
 _LONG_BLANKS = re.compile(rb"[ \t\r\n]{100}")  # dkimpy's own expressions are quadratic in these
 _CANONICALIZATIONS = ("simple", "relaxed")
 _MAX_KEY_RECORD = 4096
@@ -59,9 +62,13 @@ class Signature:
         return self.algorithm.partition("-")[0]
 
     @property
+    def hash_algorithm(self) -> str:
+        return self.algorithm.partition("-")[2]
+
+    @property
     def body_kind(self) -> tuple[str, str]:
         """Canonicalisation and hash algorithm of the body hash."""
-        return self.body_canonicalization, self.algorithm.partition("-")[2]
+        return self.body_canonicalization, self.hash_algorithm
 
 
 def parse_tags(text: str) -> dict[str, str]:
@@ -149,7 +156,7 @@ def _signature(field: HeaderField, tags: dict[str, str], identity: str, limits: 
             raise syntax
         if "dns/txt" not in [method.strip() for method in tags.get("q", "dns/txt").split(":")]:
             raise syntax
-        if "l" in tags and not re.fullmatch("[0-9]{1,76}", tags["l"]):
+        if "l" in tags and not _LENGTH.fullmatch(tags["l"]):
             raise syntax
         header_c, slash, body_c = tags.get("c", "simple/simple").partition("/")
         body_c = body_c if slash else "simple"
@@ -168,7 +175,7 @@ def _signature(field: HeaderField, tags: dict[str, str], identity: str, limits: 
 
 
 def _base64(text: str) -> bytes:
-    return base64.b64decode(re.sub(r"[ \t\r\n]+", "", text), validate=True)
+    return base64.b64decode(_BLANKS.sub("", text), validate=True)
 
 
 def _number(text: str | None) -> int | None:
@@ -207,7 +214,8 @@ class KeyRecord:
     strict_identity: bool
 
 
-def parse_key(records: list[bytes], signature: Signature) -> KeyRecord:
+@functools.lru_cache(maxsize=256)  # the keys are always the same few
+def parse_key(records: tuple[bytes, ...], key_type: str, hash_algorithm: str) -> KeyRecord:
     """The key for a signature from the TXT records at its selector (RFC 6376 §6.1.2). Raises SignatureError."""
     candidates = [tags for record in records[:_MOST_RECORDS] if (tags := _key_tags(record)) is not None]
     if not candidates:
@@ -215,14 +223,13 @@ def parse_key(records: list[bytes], signature: Signature) -> KeyRecord:
     if len(candidates) > 1:
         raise SignatureError(Reason.KEY_SEVERAL_RECORDS)
     tags = candidates[0]
-    key_type = tags.get("k", "rsa").strip()
-    if key_type != signature.key_type:
+    if tags.get("k", "rsa").strip() != key_type:
         raise SignatureError(Reason.KEY_WRONG_TYPE)
-    if "h" in tags and signature.body_kind[1] not in _list(tags["h"]):
+    if "h" in tags and hash_algorithm not in _list(tags["h"]):
         raise SignatureError(Reason.KEY_NOT_FOR_HASH)
     if not {"*", "email"} & set(_list(tags.get("s", "*"))):
         raise SignatureError(Reason.KEY_NOT_FOR_EMAIL)
-    key = re.sub(r"[ \t\r\n]+", "", tags["p"])
+    key = _BLANKS.sub("", tags["p"])
     if not key:
         raise SignatureError(Reason.KEY_REVOKED)
     try:
