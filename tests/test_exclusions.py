@@ -95,13 +95,13 @@ RULES = {
     "MAIL FROM is aligned": Rule(SPF, "if not aligned:", "if False:", ("no-spf-unaligned",)),
     "SPF pass": Rule(
         SPF,
-        "if result is not SpfResult.PASS:",
+        "if found.result is not SpfResult.PASS:",
         "if False:",
         ("no-spf-fail", "no-spf-softfail", "no-spf-neutral", "no-spf-two-records", "no-spf-none"),
     ),
     "not nearly everyone": Rule(
         SPF,
-        "Reason.SPF_TOO_WIDE if query.lets_nearly_everyone_pass else None",
+        "Reason.SPF_TOO_WIDE if found.too_wide else None",
         "None",
         (
             "no-spf-all",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pratique import record
 from pratique.examine import Examination
 from pratique.headers import HeaderCollector
-from pratique.model import DnsAnswer, DnsStatus, Entry, Mode, Session, Settings, TrustedList
+from pratique.model import DnsAnswer, DnsStatus, Entry, Mode, Question, Session, Settings, TrustedList
 from pratique.resolver import Lookups
 
 SETTINGS = Settings(TrustedList((Entry("x", "X", "x.example", (("a", "x.example"),)),)), authserv_id="mx.example.org")
@@ -30,6 +31,9 @@ class NoDns:
 
     def ask(self, name: str, rdtype: str, seconds: float) -> DnsAnswer:  # noqa: ARG002
         return DnsAnswer(DnsStatus.NO_NAME)
+
+    def keep(self, questions: Iterable[Question]) -> None:
+        """It forgets nothing."""
 
 
 @given(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)

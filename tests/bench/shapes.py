@@ -10,11 +10,11 @@ import base64
 import email.utils
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pratique.authentication.body import BodyHash
-from pratique.model import DnsAnswer, DnsStatus
+from pratique.model import DnsAnswer, DnsStatus, Question
 
 from harness.signing import Sign, key_record, public_rsa, sign
 
@@ -71,6 +71,9 @@ class Zone:
     def ask(self, name: str, rdtype: str, seconds: float) -> DnsAnswer:  # noqa: ARG002
         found = self._records.get((name, rdtype))
         return DnsAnswer(DnsStatus.ANSWER, found) if found else DnsAnswer(DnsStatus.NO_NAME)
+
+    def keep(self, questions: Iterable[Question]) -> None:
+        """It forgets nothing."""
 
 
 # ---- the honest notice -------------------------------------------------------------------------------

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import dataclass
 from typing import Any
 
 import spf
 
 from pratique.mailbox import UnreadableError, parse_path, to_a_labels
-from pratique.model import Address, Entry, IPAddress, Lookup, Question, Session, SpfEvidence, SpfResult
+from pratique.model import Address, DnsAnswer, Entry, IPAddress, Lookup, Question, Session, SpfEvidence, SpfResult
 from pratique.reasons import Reason
 
 WIDEST_IPV4 = 8  # prefix lengths: a shorter one lets nearly everyone pass
@@ -24,6 +25,7 @@ _MOST_RECORDS = 100  # of one answer that are looked at: each address is compare
 _LONGEST_RECORD = 4096  # octets, eight times what RFC 7208 §3.4 advises
 _MOST_MACROS = 100  # expanded for one message: each may take the local part to pieces
 _SHOWN = 200  # characters of a mechanism
+_REMEMBERED = 256  # evaluations; a platform has a few clients
 
 
 class Query(spf.query):  # type: ignore[misc]
@@ -43,6 +45,7 @@ class Query(spf.query):  # type: ignore[misc]
     def __init__(self, lookup: Lookup, client: IPAddress, sender: str, helo: str):
         super().__init__(i=str(client), s=sender, h=helo, strict=True, querytime=0)
         self._lookup = lookup
+        self._asked: dict[Question, DnsAnswer] = {}
         self.literal: set[Question] = set()  # asked as the records name them: no part is the client's choice
         self._expanded: set[str] = set()  # names made by macros
         self._in_literal = True  # the record that is being evaluated is such a name's
@@ -60,7 +63,7 @@ class Query(spf.query):  # type: ignore[misc]
     def dns(self, name: Any, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:  # noqa: ARG002
         """One look-up; CNAMEs are followed already. Raises TempError, and PermError over two void ones."""
         name = str(name).removesuffix(".")
-        answer = self._lookup(name, qtype)
+        answer = self._asked[name, qtype] = self._lookup(name, qtype)
         if self._in_literal and name not in self._expanded:
             self.literal.add((name, qtype))
         if answer.failed:
@@ -139,6 +142,12 @@ class Query(spf.query):  # type: ignore[misc]
         self.chosen = self.chosen or bool(_CHOSEN_BY_CLIENT.search(matched))
 
     @property
+    def grounds(self) -> tuple[tuple[Question, DnsAnswer], ...]:
+        """The answers on which the result rests, in their order; none where macros made it rest on more of the
+        message than client and domain."""
+        return () if self._macros else tuple(self._asked.items())
+
+    @property
     def lets_nearly_everyone_pass(self) -> bool:
         name = _name(self.innermost)
         if self.chosen:
@@ -150,6 +159,42 @@ class Query(spf.query):  # type: ignore[misc]
 
 def _name(mechanism: str) -> str:
     return re.split("[:/]", mechanism.lstrip("+-?~"))[0].lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came of a query: its result, the innermost mechanism that matched and the domain of that record, whether it
+    lets nearly everyone pass, what DNS was asked literally, and the `grounds`."""
+
+    result: SpfResult
+    mechanism: str | None
+    record: str | None
+    too_wide: bool
+    literal: frozenset[Question]
+    grounds: tuple[tuple[Question, DnsAnswer], ...]
+
+
+_remembered: dict[tuple[IPAddress, str], Evaluation] = {}
+
+
+def evaluate(lookup: Lookup, client: IPAddress, sender: Address, helo: str) -> Evaluation:
+    """check_host() of RFC 7208 §4. One of before does again while DNS gives the answers on which it rests: they are
+    asked for in the same order, and the first that differs makes it worthless."""
+    known = _remembered.get((client, sender.domain))
+    if known and all(lookup(*question) == answer for question, answer in known.grounds):
+        return known
+    query = Query(lookup, client, f"{sender.local}@{sender.domain}", helo)
+    result = SpfResult(query.check()[0])
+    return Evaluation(
+        result, query.innermost[:_SHOWN] or None, query.record, query.lets_nearly_everyone_pass,
+        frozenset(query.literal), query.grounds,
+    )  # fmt: skip
+
+
+def _remember(client: IPAddress, domain: str, evaluation: Evaluation) -> None:
+    if len(_remembered) >= _REMEMBERED:
+        _remembered.clear()
+    _remembered[client, domain] = evaluation
 
 
 def check(
@@ -171,25 +216,25 @@ def check(
             sender = Address("postmaster", to_a_labels(session.helo))
         except UnreadableError:
             return SpfEvidence(identity=identity, reason=Reason.HELO_MALFORMED)
-    query = Query(lookup, session.client, f"{sender.local}@{sender.domain}", session.helo)
-    result = SpfResult(query.check()[0])
+    found = evaluate(lookup, session.client, sender, session.helo)
     aligned = entry.counts_domain(sender.domain, author.domain)
-    reason = _objection(query, result, aligned)
+    reason = _objection(found, aligned)
+    if found.grounds and reason is None:  # the platform's own mail: nobody else can fill the memory
+        _remember(session.client, sender.domain, found)
     # Where the record is the platform's for sure: under a wildcard record anyone could make up sub-domains.
     own = {entry.domain, *entry.evidence_domains, *(domain for _, domain in entry.addresses)}
-    names = query.literal if reason is None or sender.domain in own else ()
+    names = found.literal if reason is None or sender.domain in own else frozenset()
     return SpfEvidence(
-        result, sender.domain, identity, aligned, reason is None,
-        query.innermost[:_SHOWN] or None, query.record, reason, frozenset(names),
-    )  # fmt: skip
+        found.result, sender.domain, identity, aligned, reason is None, found.mechanism, found.record, reason, names
+    )
 
 
-def _objection(query: Query, result: SpfResult, aligned: bool) -> Reason | None:
+def _objection(found: Evaluation, aligned: bool) -> Reason | None:
     """Why a result does not count, if it does not."""
     if not aligned:
         return Reason.UNALIGNED
-    if result is SpfResult.TEMPERROR:
+    if found.result is SpfResult.TEMPERROR:
         return Reason.DNS_TEMPERROR
-    if result is not SpfResult.PASS:
+    if found.result is not SpfResult.PASS:
         return Reason.SPF_NOT_PASS
-    return Reason.SPF_TOO_WIDE if query.lets_nearly_everyone_pass else None
+    return Reason.SPF_TOO_WIDE if found.too_wide else None

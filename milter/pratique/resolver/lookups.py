@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from pratique.model import DnsAnswer, DnsState, Question
 
@@ -16,15 +16,10 @@ class DnsConfigError(ValueError):
 
 
 class Resolver(Protocol):
-    """Answers one question within `seconds`; with 0, only what it knows."""
+    """Answers one question within `seconds`; with 0, only what it knows. Of questions to `keep` it does best to have
+    the answers fresh, and at hand when DNS fails."""
 
     def ask(self, name: str, rdtype: str, seconds: float) -> DnsAnswer: ...
-
-
-@runtime_checkable
-class Keeper(Protocol):
-    """A resolver that keeps the answers to some questions fresh, and at hand when DNS fails."""
-
     def keep(self, questions: Iterable[Question]) -> None: ...
 
 
@@ -51,9 +46,8 @@ class Lookups:
 
     def keep(self, questions: Iterable[Question]) -> None:
         """The questions of a trusted sender: their answers are worth keeping."""
-        if isinstance(self._resolver, Keeper):
-            asked = {_normal(*question) for question in questions} & self._answers.keys()
-            self._resolver.keep(question for question in asked if self._answers[question].records)
+        asked = {_normal(*question) for question in questions} & self._answers.keys()
+        self._resolver.keep(question for question in asked if self._answers[question].records)
 
     @property
     def state(self) -> DnsState:

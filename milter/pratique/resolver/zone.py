@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import dns.exception
@@ -12,7 +13,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.zone
 
-from pratique.model import DnsAnswer, DnsStatus
+from pratique.model import DnsAnswer, DnsStatus, Question
 
 from .lookups import DnsConfigError
 from .records import absolute, answer
@@ -64,6 +65,9 @@ class ZoneResolver:
                 return DnsAnswer(DnsStatus.NO_DATA)
             here = alias[0].target
         return DnsAnswer(DnsStatus.SERVFAIL)
+
+    def keep(self, questions: Iterable[Question]) -> None:
+        """A file forgets nothing."""
 
     def _node(self, name: dns.name.Name) -> dns.node.Node | None:
         """The node of a name; an empty one where only names below it exist; a wildcard's (RFC 4592)."""
