@@ -15,7 +15,6 @@ from pratique import record
 from pratique.examine import Examination
 from pratique.headers import HeaderCollector
 from pratique.model import DnsAnswer, DnsStatus, Entry, Mode, Question, Session, Settings, TrustedList
-from pratique.resolver import Lookups
 
 SETTINGS = Settings(TrustedList((Entry("x", "X", "x.example", (("a", "x.example"),)),)), authserv_id="mx.example.org")
 KEYS = {
@@ -49,7 +48,7 @@ def test_hostile_text(helo: str, mail_from: str, rcpt: str, message_id: str, sig
         collector.add(name, b" " + value.encode("utf-8", "replace"))
     session = Session(None, helo, mail_from, (rcpt, rcpt), 2, hostname=helo, queue_id=queue_id)
     header = collector.header()
-    decision = Examination(session, header, SETTINGS, datetime.now(UTC)).decide(Lookups(NoDns(), 1))
+    decision = Examination(session, header, SETTINGS, datetime.now(UTC)).decide(NoDns())
     fields = record.fields(decision, session, header, 1, Mode.ENFORCE)
     line = record.logfmt(queue_id, fields)
     assert line.isprintable()
@@ -67,5 +66,5 @@ def test_hostile_text(helo: str, mail_from: str, rcpt: str, message_id: str, sig
 def test_values_are_bounded() -> None:
     session = Session(None, "x" * 10_000, "y" * 10_000, ("z" * 10_000,) * 3, 3)
     header = HeaderCollector(SETTINGS).header()
-    decision = Examination(session, header, SETTINGS, datetime.now(UTC)).decide(Lookups(NoDns(), 1))
+    decision = Examination(session, header, SETTINGS, datetime.now(UTC)).decide(NoDns())
     assert len(record.logfmt("4Q", record.fields(decision, session, header, 1, Mode.ENFORCE))) < 1500

@@ -6,7 +6,6 @@ headers, and the clock and DNS are given to it.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -31,11 +30,12 @@ from .model import (
 )
 from .policy import Judgement
 from .reasons import Reason
-from .resolver import Lookups
+from .resolver import Lookups, Resolver
 
 _LONGEST_DATE = 200  # octets of a Date field that are read
 _NO_CLAIM = Claim(ClaimKind.NONE)
 _NO_EVIDENCE = Evidence()
+_SAID = (Action.QUARANTINE, Action.REJECT, Action.DEFER)  # of these the MTA wants to know why
 
 
 class Examination:
@@ -44,11 +44,11 @@ class Examination:
     def __init__(self, session: Session, header: Header, settings: Settings, now: datetime):
         self._session, self._header, self._settings, self._now = session, header, settings, now
         self._checked = not is_ours(session, header, settings)
-        self._origin = Origin(session.client, session.helo)
-        self.claim = _NO_CLAIM
         if self._checked:
             self._origin = received.find_origin(session, header, settings.relays)
             self.claim = find_claim(header, settings.senders, settings.limits, settings.local_domains)
+        else:
+            self._origin, self.claim = Origin(session.client, session.helo), _NO_CLAIM
         self._entry = settings.senders.entry(self.claim.sender)
         self._inspection: Inspection | None = None
         if self._entry and self.claim.address and self.claim.needs_evidence:
@@ -66,11 +66,12 @@ class Examination:
         if self._inspection:
             self._inspection.body.update(piece)
 
-    def decide(self, lookups: Lookups) -> Decision:
+    def decide(self, resolver: Resolver) -> Decision:
         """The verdict, and what follows from it. Asks DNS where something is claimed, and only then."""
         judgement, evidence = Judgement(Verdict.UNCHECKED), _NO_EVIDENCE
         if self._checked:
             if self._inspection:
+                lookups = Lookups(resolver, self._settings.dns.timeout)
                 evidence = self._inspection.evidence(lookups)
                 if lookups.state is not evidence.dns:
                     evidence = replace(evidence, dns=lookups.state)
@@ -94,19 +95,20 @@ def conclude(
         action = Action.TAG
     if action is Action.DEFER and not is_young(header, settings, now):
         action = Action.TAG
-    whose = f"claiming to be from {entry.domain} " if entry else ""
-    decide = functools.partial(
-        Decision, verdict, action, entry.id if entry else None, judgement.by, judgement.reason, claim, evidence,
-        origin or Origin(session.client, session.helo),
-        text=f"mail {whose}is {verdict}" + (f" ({judgement.reason})" if judgement.reason else ""),
+    edits = headers.strip(header, settings, session.hostname, headers.trusted_field(session, header, settings))
+    decision = Decision(
+        verdict, action, entry.id if entry else None, judgement.by, judgement.reason, claim, evidence,
+        origin or Origin(session.client, session.helo), edits, _in_words(judgement, entry) if action in _SAID else "",
     )  # fmt: skip
-    kept = headers.trusted_field(session, header, settings)
-    edits = headers.strip(header, settings, session.hostname, kept)
-    if action is not Action.NONE:
-        decision = decide()
+    if action is not Action.NONE:  # the decision's own edits grow by what depends on it
         edits += headers.subject_change(header, decision, settings)
         edits += headers.insertions(decision, settings, session.hostname)
-    return decide(edits=tuple(edits))
+    return decision
+
+
+def _in_words(judgement: Judgement, entry: Entry | None) -> str:
+    whose = f"claiming to be from {entry.domain} " if entry else ""
+    return f"mail {whose}is {judgement.verdict}" + (f" ({judgement.reason})" if judgement.reason else "")
 
 
 def internal_error(session: Session, header: Header, settings: Settings, now: datetime) -> Decision:

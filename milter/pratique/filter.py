@@ -18,7 +18,7 @@ import Milter
 from . import headers, record
 from .examine import Examination, internal_error
 from .model import Action, Decision, HeaderEdit, IPAddress, Session, Settings
-from .resolver import Lookups, Resolver
+from .resolver import Resolver
 
 log = logging.getLogger("pratique")
 
@@ -152,7 +152,7 @@ class Filter:
     def _decide(self) -> Decision:
         if self._examination and not self._failed:
             try:
-                return self._examination.decide(Lookups(self._resolver, self._settings.dns.timeout))
+                return self._examination.decide(self._resolver)
             except Exception:
                 self.fail()
         return internal_error(self._session(), self.collector.header(), self._settings, datetime.now(UTC))

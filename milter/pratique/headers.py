@@ -105,7 +105,7 @@ def strip(header: Header, settings: Settings, mta: str, keep: HeaderField | None
 
     `keep` is the field of a trusted host; its Authentication-Results are kept along with it.
     """
-    if not any(header.all(key) or key in header.beyond for key in watched(settings.header)):
+    if not header.has_any(watched(settings.header)):
         return []  # as in nearly all mail
     names = {name.lower(): name for name in (DEFAULT_HEADER, settings.header)}
     edits = [edit for name in names.values() for edit in _delete(header, name, lambda f: f is not keep)]

@@ -10,6 +10,7 @@ import functools
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, StrEnum
@@ -192,6 +193,10 @@ class Header:
         self._by_key: dict[bytes, list[tuple[bytes, bytes]]] = {}
         for pair in fields:  # HeaderField.key, without a call for each field of all mail
             self._by_key.setdefault(pair[0].rstrip(b" \t").lower(), []).append(pair)
+
+    def has_any(self, keys: AbstractSet[bytes]) -> bool:
+        """Whether there is a field of one of the keys, be it beyond the limits."""
+        return not (self._by_key.keys().isdisjoint(keys) and self.beyond.keys().isdisjoint(keys))
 
     def all(self, key: bytes) -> tuple[HeaderField, ...]:
         """The fields of a key: the same ones each time."""
@@ -482,8 +487,8 @@ class Decision:
     claim: Claim = Claim(ClaimKind.NONE)
     evidence: Evidence = Evidence()
     origin: Origin = Origin(None, "")
-    edits: tuple[HeaderEdit, ...] = ()
-    text: str = ""  # for the reply or the quarantine: why, in one sentence
+    edits: Sequence[HeaderEdit] = ()
+    text: str = ""  # for a reply or the quarantine: why, in one sentence
 
     @property
     def stripped(self) -> int:
@@ -585,7 +590,7 @@ class Settings:
 
 def in_networks(client: IPAddress | None, networks: tuple[IPNetwork, ...]) -> bool:
     """Whether the client's address is in one of the networks (IPv4-mapped IPv6 counts as IPv4)."""
-    if client is None:
+    if client is None or not networks:
         return False
     mapped = client.ipv4_mapped if isinstance(client, ipaddress.IPv6Address) else None
     address = mapped or client

@@ -22,6 +22,9 @@ class Judgement:
     reason: Reason | None = None
 
 
+_UNCLAIMED = Judgement(Verdict.UNCLAIMED)
+
+
 def decide(claim: Claim, evidence: Evidence, entry: Entry | None, today: date) -> Judgement:
     """The verdict on a message that was checked; `entry` is the one claimed, `today` the day in UTC."""
     if claim.kind is ClaimKind.AMBIGUOUS:
@@ -29,7 +32,7 @@ def decide(claim: Claim, evidence: Evidence, entry: Entry | None, today: date) -
     if claim.kind is ClaimKind.IMITATION:
         return Judgement(Verdict.IMITATION, reason=claim.reason)
     if claim.kind is ClaimKind.NONE or entry is None:
-        return Judgement(Verdict.UNCLAIMED)
+        return _UNCLAIMED
     if entry.expired(today):
         return Judgement(Verdict.UNVERIFIED, reason=Reason.ENTRY_EXPIRED)
     met = requirement(entry, evidence)

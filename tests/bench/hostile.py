@@ -38,7 +38,6 @@ from pratique import config, record
 from pratique.examine import Examination
 from pratique.headers import HeaderCollector
 from pratique.model import Session, Settings
-from pratique.resolver import Lookups
 
 from harness import corpus
 from harness.dns_server import DnsServer
@@ -86,7 +85,7 @@ def judge(message: Message, settings: Settings) -> str:
         if not examination.wants_body:
             break
         examination.body(message.body[start : start + PIECE])
-    decision = examination.decide(Lookups(Zone({**shapes.KEYS, **message.dns}), settings.dns.timeout))
+    decision = examination.decide(Zone({**shapes.KEYS, **message.dns}))
     record.logfmt(session.queue_id, record.fields(decision, session, header, 1, settings.mode))
     edits = len(decision.edits)
     return f"{decision.verdict} {decision.reason or ''}" + (f", {edits} edits" if edits > 2 else "")

@@ -33,7 +33,7 @@ from pratique.model import (
     Verdict,
 )
 from pratique.reasons import Reason
-from pratique.resolver import Lookups, Resolver
+from pratique.resolver import Resolver
 
 from .common import EX_DATAERR, config_option, load_settings, open_resolver, safe, zone_option
 
@@ -99,7 +99,7 @@ def judge(source: BinaryIO, session: Session, settings: Settings, resolver: Reso
     if examination.wants_body:
         for piece in stored.read_body(source, beginning):
             examination.body(piece)
-    return examination.decide(Lookups(resolver, settings.dns.timeout))
+    return examination.decide(resolver)
 
 
 # ---- for programs ----------------------------------------------------------------------------------
