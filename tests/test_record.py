@@ -46,7 +46,7 @@ def test_hostile_text(helo: str, mail_from: str, rcpt: str, message_id: str, sig
         (b"X-Trusted-Sender", signature),
     ):
         collector.add(name, b" " + value.encode("utf-8", "replace"))
-    session = Session(None, helo, mail_from, (rcpt, rcpt), 2, hostname=helo, queue_id=queue_id)
+    session = Session(None, helo, mail_from, (rcpt, rcpt), 2, hostname=helo)
     header = collector.header()
     decision = Examination(session, header, SETTINGS, datetime.now(UTC)).decide(NoDns())
     fields = record.fields(decision, session, header, 1, Mode.ENFORCE)

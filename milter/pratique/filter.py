@@ -166,7 +166,6 @@ class Filter:
             rcpt_count=self._rcpt_count,
             authenticated=self._authenticated,
             hostname=self._mta.getsymval("j") or "",
-            queue_id=self._queue_id(),
         )
 
     def _queue_id(self) -> str:
@@ -178,10 +177,9 @@ class Filter:
         level = record.level(decision)
         if not log.isEnabledFor(level):
             return
-        session = self._session()
-        fields = record.fields(decision, session, self.collector.header(), milliseconds, self._settings.mode)
+        fields = record.fields(decision, self._session(), self.collector.header(), milliseconds, self._settings.mode)
         write = record.as_json if self._settings.log_format == "json" else record.logfmt
-        log.log(level, "%s", write(session.queue_id, fields))
+        log.log(level, "%s", write(self._queue_id(), fields))
 
     def _carry_out(self, decision: Decision) -> Any:
         for edit in decision.edits:

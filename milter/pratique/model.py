@@ -218,7 +218,6 @@ class Session:
     rcpt_count: int = 0
     authenticated: bool = False
     hostname: str = ""  # of the MTA: macro {j}
-    queue_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,8 @@ def _is_host(address: IPAddress) -> bool:
 
 def relay_of(client: IPAddress | None, relays: tuple[Relay, ...]) -> Relay | None:
     """The relay that a client is, if it is one."""
+    if not relays:
+        return None
     return next((relay for relay in relays if in_networks(client, relay.networks)), None)
 
 

@@ -75,7 +75,7 @@ def in_process(settings: Settings) -> Measure:
 def judge(message: Message, settings: Settings) -> str:
     """What the filter does with a message between the MTA's first field and its own last edit."""
     client = ipaddress.ip_address(message.client)
-    session = Session(client, "out.mailer.example", message.mail_from, ("<a@b.example>",), 1, queue_id="4Tn2Kx6Zz1")
+    session = Session(client, "out.mailer.example", message.mail_from, ("<a@b.example>",), 1)
     collector = HeaderCollector(settings)
     for name, value in message.fields:
         collector.add(name, value)
@@ -86,7 +86,7 @@ def judge(message: Message, settings: Settings) -> str:
             break
         examination.body(message.body[start : start + PIECE])
     decision = examination.decide(Zone({**shapes.KEYS, **message.dns}))
-    record.logfmt(session.queue_id, record.fields(decision, session, header, 1, settings.mode))
+    record.logfmt("4Tn2Kx6Zz1", record.fields(decision, session, header, 1, settings.mode))
     edits = len(decision.edits)
     return f"{decision.verdict} {decision.reason or ''}" + (f", {edits} edits" if edits > 2 else "")
 

@@ -82,6 +82,7 @@ class Hooks:
 
     decided: Callable[[Decision, float], None] = lambda _decision, _seconds: None
     asked: Callable[[str, str, float, bool], None] = lambda _rdtype, _status, _seconds, _stale: None
+    write: Callable[[], None] = lambda: None  # is called by one thread, twice a second and at the end
 
 
 class Tally:
@@ -98,29 +99,33 @@ class Tally:
 
     def opens(self) -> None:
         """A connection has spoken its first word."""
-        self._count(sessions=1)
+        self._count_session(1)
 
     def closes(self) -> None:
         """A connection has ended."""
-        self._count(sessions=-1)
+        self._count_session(-1)
+
+    def _count_session(self, one: int) -> None:
+        with self._lock:
+            self.changed = time.monotonic()
+            self.sessions += one
 
     def begins(self) -> None:
         """A message begins. In a worker that stops it does not: its session is cut soon, and the MTA defers it."""
         if self.closed:
             threading.Event().wait()
-        self._count(messages=1)
+        self._count_message(1)
         if self.in_flight >= CROWD:
             self.crowded()
 
     def ends(self) -> None:
         """A message is answered, or given up."""
-        self._count(messages=-1)
+        self._count_message(-1)
 
-    def _count(self, sessions: int = 0, messages: int = 0) -> None:
+    def _count_message(self, one: int) -> None:
         with self._lock:
             self.changed = self._spend()
-            self.sessions += sessions
-            self.in_flight += messages
+            self.in_flight += one
 
     def _spend(self) -> float:
         now = time.monotonic()
@@ -141,10 +146,14 @@ class Tally:
         with self._lock:
             self.messages += 1
             self.verified += decision.verdict is Verdict.VERIFIED
+        self._hooks.decided(decision, seconds)
+
+    def write(self) -> None:
+        """Have what was counted written where others see it."""
         try:
-            self._hooks.decided(decision, seconds)
+            self._hooks.write()
         except Exception:  # a count that cannot be kept stops no mail
-            log.exception("cannot count a message")
+            log.exception("cannot count messages")
 
     def quiet(self, seconds: float) -> bool:
         """Whether nothing has come or gone for some time."""
@@ -187,10 +196,12 @@ class _Worker:
                 self._report()
             if leaving and self._may_go():
                 self._report()
+                self._tally.write()
                 self._resolver.stop()
                 os._exit(0)
             if time.monotonic() - beat >= _BEAT:
                 self._report()
+                self._tally.write()
                 beat = time.monotonic()
             if time.monotonic() - looked >= LOOK:
                 self._look_for_orphans()
