@@ -98,7 +98,8 @@ def conclude(
     edits = headers.strip(header, settings, session.hostname, headers.trusted_field(session, header, settings))
     decision = Decision(
         verdict, action, entry.id if entry else None, judgement.by, judgement.reason, claim, evidence,
-        origin or Origin(session.client, session.helo), edits, _in_words(judgement, entry) if action in _SAID else "",
+        origin or Origin(session.client, session.helo), edits, len(edits),
+        _in_words(judgement, entry) if action in _SAID else "",
     )  # fmt: skip
     if action is not Action.NONE:  # the decision's own edits grow by what depends on it
         edits += headers.subject_change(header, decision, settings)

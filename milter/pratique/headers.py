@@ -57,11 +57,11 @@ def _fit_for_a_header(name: str) -> str:
 class HeaderCollector:
     """The header of one message as it comes, kept within the limits; beyond them fields are only counted."""
 
-    __slots__ = ("_beyond", "_fields", "_header", "_largest", "_late_from", "_most", "_size", "_watched")
+    __slots__ = ("_beyond", "_fields", "_header", "_largest", "_late_from", "_most", "_settings", "_size")
 
     def __init__(self, settings: Settings):
+        self._settings = settings
         self._most, self._largest = settings.limits.header_fields, settings.limits.header_size
-        self._watched = watched(settings.header)
         self._fields: list[tuple[bytes, bytes]] = []
         self._beyond: dict[bytes, int] = {}
         self._size = 0
@@ -76,7 +76,7 @@ class HeaderCollector:
             self._add_beyond(HeaderField(name, value))
 
     def _add_beyond(self, field: HeaderField) -> None:
-        key = field.key if field.key in self._watched else b""
+        key = field.key if field.key in watched(self._settings.header) else b""
         self._beyond[key] = self._beyond.get(key, 0) + 1
         if field.key == b"from" and self._late_from < 2:
             self._late_from += 1  # whom it names must be seen, and that there are several

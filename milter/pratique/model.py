@@ -487,12 +487,8 @@ class Decision:
     evidence: Evidence = Evidence()
     origin: Origin = Origin(None, "")
     edits: Sequence[HeaderEdit] = ()
+    stripped: int = 0  # how many of them delete a forged field
     text: str = ""  # for a reply or the quarantine: why, in one sentence
-
-    @property
-    def stripped(self) -> int:
-        """How many forged fields are deleted."""
-        return sum(e.op == "delete" for e in self.edits)
 
 
 # ---- settings --------------------------------------------------------------------------------------
