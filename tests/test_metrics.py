@@ -142,6 +142,23 @@ def test_counts_that_cannot_be_kept_stop_no_mail(tmp_path: Path) -> None:
         assert "a worker does not count for Prometheus" in service.log()
 
 
+def test_counts_that_fail_later_stop_no_mail_and_no_worker(tmp_path: Path) -> None:
+    """Neither where a message is judged, nor where the counts are written."""
+    changes = """
+        from pratique.service import metrics
+        def fail(*_):
+            raise OSError(5, "Input/output error")
+        metrics._Counters.decided = metrics._Counters.write = fail
+        """
+    config = {"workers": 1, "metrics": {"listen": f"127.0.0.1:{free_port()}"}}
+    with running(tmp_path, changes, **config) as service:
+        before = service.children()
+        assert send(service.address).startswith("imitation")
+        assert wait_until(lambda: service.log().count("cannot count messages") >= 2, 5)
+        assert send(service.address).startswith("imitation")
+        assert service.children() == before
+
+
 def test_without_metrics_nothing_is_loaded_for_them() -> None:
     code = "import sys, pratique.cli; print('prometheus_client' in sys.modules)"
     program = PROGRAM.with_name("python")

@@ -36,7 +36,11 @@ from .worker import Hooks
 # Taken from the disk at once: a page that has no room when it is first written to kills the process.
 _FILES = {"counter": 1 << 18, "histogram": 1 << 16}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_MOST_JUDGED = 50_000  # messages that wait to be counted: hundreds, unless there is something wrong with the files
 _PATIENCE = 5  # seconds for a client that does not go on
+
+
+_Judged = tuple[Verdict, Action, str, float, DkimResult | None, SpfResult | None]
 
 
 class Figures(NamedTuple):
@@ -87,7 +91,7 @@ class _Counters:
         self._query_time = histogram("pratique_dns_query_seconds", "Time until DNS answered, or did not.")
         self._stale = counter("pratique_dns_stale_answers", "Old answers that stood in for failed ones.")
 
-        self._judged: deque[tuple[Verdict, Action, str, float, DkimResult | None, SpfResult | None]] = deque()
+        self._judged: deque[_Judged] = deque(maxlen=_MOST_JUDGED)
 
     def decided(self, decision: Decision, seconds: float) -> None:
         """Keep in mind what `write` counts, in one go: between two messages it costs three times as much."""

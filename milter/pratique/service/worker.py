@@ -146,12 +146,16 @@ class Tally:
         with self._lock:
             self.messages += 1
             self.verified += decision.verdict is Verdict.VERIFIED
-        self._hooks.decided(decision, seconds)
+        self._without_harm(self._hooks.decided, decision, seconds)
 
     def write(self) -> None:
         """Have what was counted written where others see it."""
+        self._without_harm(self._hooks.write)
+
+    @staticmethod
+    def _without_harm(count: Callable[..., None], *facts: object) -> None:
         try:
-            self._hooks.write()
+            count(*facts)
         except Exception:  # a count that cannot be kept stops no mail
             log.exception("cannot count messages")
 
