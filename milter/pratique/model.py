@@ -1,6 +1,6 @@
 """The words of Pratique: messages, claims, evidence, decisions, the trusted list, settings.
 
-Rules of this module: frozen values only; no I/O, no clock, no logging, nothing of ours imported but
+Rules of this module: values that nobody changes; no I/O, no clock, no logging, nothing of ours imported but
 the reason words. What a value means is said here once; the other modules compute with it.
 """
 
@@ -28,6 +28,13 @@ _ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrst
 def ascii_lower(text: str) -> str:
     """Lower-case A-Z only: str.lower() would fold foreign letters (U+212A) into ASCII ones."""
     return text.translate(_ASCII_LOWER)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text from outside, for people: what is not printable, nor in `keep`, as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Verdict(StrEnum):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pratique.config import DEFAULT_CONFIG, ConfigError, load
-from pratique.model import Settings
+from pratique.model import Settings, printable
 from pratique.resolver import DnsConfigError, NetworkResolver, Resolver, ZoneResolver
 
 EX_USAGE, EX_DATAERR, EX_SOFTWARE, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 64, 65, 70, 73, 75, 78
@@ -50,7 +50,4 @@ zone_option = click.option(
     "--zone", type=click.Path(path_type=Path), metavar="FILE", help="answer DNS from a master file (RFC 1035)"
 )
 
-
-def safe(text: str, keep: str = "") -> str:
-    """Text from outside, for a terminal: what is not printable as an escape."""
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
+safe = printable  # text from outside, for a terminal

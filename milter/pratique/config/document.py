@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import yaml
 
+from pratique.model import printable
+
 from .traps import in_words, unprintable
 
 _SHOWN = 60  # characters of a value found
@@ -95,12 +97,12 @@ class Document:
         raise AssertionError  # in_words says something of every error
 
     def _no_yaml(self, found: Any) -> None:
-        problems = [Problem(self.file, line + 1, column + 1, _escaped(text)) for line, column, text in found]
+        problems = [Problem(self.file, line + 1, column + 1, printable(text)) for line, column, text in found]
         if problems:
             raise ConfigError(problems)
 
     def _problem(self, mark: _Mark, text: str, place: Place = ()) -> None:
-        self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, _escaped(text), dotted(place)))
+        self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, printable(text), dotted(place)))
 
     def _build(self, node: yaml.Node, place: Place) -> Any:
         self._marks[place] = node.start_mark
@@ -152,7 +154,7 @@ class Document:
             place = place[:-1]
         mark = marks.get(place) or self._marks.get(place)
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        return Problem(self.file, line, column, _escaped(text), key)
+        return Problem(self.file, line, column, printable(text), key)
 
     def typed(self, place: Place) -> str:
         """A single value as it was typed, without quotes; of a list or mapping nothing."""
@@ -188,7 +190,7 @@ class Document:
 
     def found(self, place: Place, value: Any) -> str:
         """A value as an error quotes it: what was typed, and what YAML made of it where that is another thing."""
-        typed = _printable(self.typed(place))
+        typed = _shown(self.typed(place))
         match value:
             case None:
                 return f"{typed}, which YAML reads as nothing" if typed else "nothing"
@@ -216,17 +218,13 @@ _SAME_ENTRY = "give one of the two entries another id, or put their addresses in
 
 def dotted(place: Place) -> str:
     """A place as an error names it: senders.visma-opic.addresses[2]."""
-    return ".".join(_printable(p) if isinstance(p, str) else f"[{p + 1}]" for p in place).replace(".[", "[")
+    return ".".join(_shown(p) if isinstance(p, str) else f"[{p + 1}]" for p in place).replace(".[", "[")
 
 
 def quoted(text: str) -> str:
     """Text for an error: in quotes, cut, and what is not printable as an escape."""
-    return f'"{_printable(text)}"'
+    return f'"{_shown(text)}"'
 
 
-def _printable(text: str) -> str:
-    return _escaped(f"{text[:_SHOWN]}…" if len(text) > _SHOWN else text)
-
-
-def _escaped(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+def _shown(text: str) -> str:
+    return printable(f"{text[:_SHOWN]}…" if len(text) > _SHOWN else text)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pratique.model import Alignment, Entry, Require
+from pratique.model import Alignment, Entry, Require, printable
 
 # Local parts that mean the same in a glob, a regular expression, a quoted string and a bare word once their `.` and
 # `+` are dealt with. The others are legal and hardly ever seen.
@@ -112,4 +112,4 @@ def escaped(text: str) -> str:
 
 def comment(text: str) -> str:
     """A comment line. Nothing ends it early: what is not printable stands there as an escape."""
-    return "# " + "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return f"# {printable(text)}"

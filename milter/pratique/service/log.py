@@ -10,7 +10,7 @@ import logging
 import os
 import select
 
-from pratique.model import Settings
+from pratique.model import Settings, printable
 
 log = logging.getLogger("pratique")
 
@@ -72,12 +72,8 @@ class _Lines(logging.Formatter):
         lines = [record.getMessage()]
         if record.exc_info:
             lines += [f"  | {line}" for line in self.formatException(record.exc_info).splitlines()]
-        lines = [line if line.isprintable() else _escaped(line) for line in lines]
+        lines = [printable(line) for line in lines]
         if self._as_json and not lines[0].startswith("{"):
             lines = [json.dumps({"level": record.levelname.lower(), "message": "\n".join(lines)})]
         prefix = f"<{_SYSLOG.get(record.levelno, 6)}>" if self._with_level else ""
         return "\n".join(prefix + line for line in lines)
-
-
-def _escaped(line: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
