@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ from pratique.model import (
     Settings,
     TrustedList,
 )
-from pratique.resolver import DnsConfigError, Lookups, NetworkResolver, ZoneResolver, network, servers
+from pratique.resolver import Lookups, NetworkResolver, ZoneResolver, network, servers
 from pratique.resolver.cache import Known, Store
 from pratique.resolver.servers import PATIENCE, Servers
 
@@ -351,8 +352,6 @@ def test_what_is_no_name_is_not_asked_for(name: str, server: LyingDns) -> None:
 
 def test_resolv_conf(tmp_path: Path) -> None:
     file = tmp_path / "resolv.conf"
-    with pytest.raises(DnsConfigError, match=r"no name servers: .*resolv\.conf names none"):
-        NetworkResolver(DnsSettings(), resolv_conf=file)
     file.write_text("search evil.example\nnameserver 192.0.2.53\nnameserver 2001:db8::53\n")
     known = Servers(resolv_conf=file)
     assert known.current == [("192.0.2.53", 53), ("2001:db8::53", 53)]
@@ -364,6 +363,53 @@ def test_resolv_conf(tmp_path: Path) -> None:
     file.unlink()
     known.ask(nobody, "TXT", 0)
     assert known.current == [("127.0.0.9", 53)]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (b"nameserver banana\nnameserver 192.0.2.53\n", ["192.0.2.53"]),
+        (b"search \xff\xfe..a\nnameserver\nnameserver 192.0.2.53 # a comment\n", ["192.0.2.53"]),
+        (b"nameserver https://192.0.2.53/\nnameserver fe80::1%lo\n", ["fe80::1%lo"]),
+        (b"nameserver 192.0.2.53\n" * 100, ["192.0.2.53"] * 8),
+        (b"#nameserver 192.0.2.53\n", []),
+        (b"", []),
+    ],
+)
+def test_what_a_resolv_conf_names(written: bytes, expected: list[str], tmp_path: Path) -> None:
+    """dnspython raises for most of these, out of a lookup."""
+    file = tmp_path / "resolv.conf"
+    file.write_bytes(written)
+    assert Servers(resolv_conf=file).current == [(address, 53) for address in expected]
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "folder", "fifo"])
+def test_without_a_resolver_at_start_dns_counts_as_silent_until_there_is_one(
+    what: str, tmp_path: Path, server: LyingDns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(servers, "_PORT", server.port)
+    file = tmp_path / "resolv.conf"
+    match what:
+        case "empty":
+            file.touch()
+        case "folder":
+            file.mkdir()
+        case "fifo":
+            os.mkfifo(file)
+    resolver = NetworkResolver(DnsSettings(), resolv_conf=file, clock=(clock := Clock()))
+    assert resolver.problem == f"{file} names no name server: DNS counts as silent until it names one"
+    started = time.monotonic()
+    assert resolver.ask("k.x.example", "TXT", 5) == TIMEOUT
+    assert time.monotonic() - started < SLACK
+    complete = tmp_path / "new"
+    complete.write_text("nameserver 127.0.0.1\n")
+    if what == "folder":
+        file.rmdir()
+    complete.rename(file)
+    clock.ahead += 6  # a failure is remembered for 5 seconds
+    assert [resolver.ask(name, "TXT", 5) for name in ("k.x.example", "l.x.example")] == [found("v")] * 2
+    assert resolver.problem == ""
+    assert [r.getMessage() for r in caplog.records] == [f"dns: {file} names a name server now: it is asked"]
 
 
 # ---- one question in flight --------------------------------------------------------------------------------
@@ -862,6 +908,46 @@ def test_the_service_while_dns_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
         assert service.wait(10) == 0
     with Service(config, address) as service:
         assert verified(service, known) == verified(service, unknown) == (True, True)
+
+
+def test_the_service_starts_without_a_resolver(tmp_path: Path) -> None:
+    """resolv.conf may be empty while the machine starts. Mail flows, claims are deferred, and nobody restarts it."""
+    zone = f'sel._domainkey.ternum-bfc.fr. 300 IN TXT "{key_record("ed25519")}"\n'
+    head = b"From: nepasrepondre@ternum-bfc.fr\r\nSubject: avis\r\nDate: " + corpus.NOW + b"\r\n"
+    head = corpus.Case("", "", "", head, "", {}, {}).present()
+    genuine = sign(head + b"\r\nbody\r\n", Sign(selector="sel", key="ed25519", signed=("From", "Subject")))
+    address, resolv_conf, port = f"unix:{tmp_path}/milter.sock", tmp_path / "resolv.conf", free_port()
+    config = corpus.write_config(tmp_path, corpus.Case("", "", "", b"", "", {}, {}), socket=address, workers=1)
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+from pathlib import Path
+from pratique.resolver import NetworkResolver, servers
+servers._PORT = {port}
+NetworkResolver.__init__.__kwdefaults__["resolv_conf"] = Path({str(resolv_conf)!r})
+from pratique.cli import main
+main()
+"""
+    )
+
+    def deliver(message: bytes) -> Outcome:
+        fields, _ = stored.read_header(io.BytesIO(message))
+        with MilterClient(address) as client:
+            client.connect("203.0.113.66", helo="mail.mailer.example")
+            return client.message(fields, b"body\r\n", mail_from="")
+
+    with Service(config, address, [sys.executable, program]) as service:
+        silent = f"dns: {resolv_conf} names no name server: DNS counts as silent until it names one"
+        assert service.log().count(silent) == 1
+        assert b" unclaimed" in deliver(b"From: a@else.example\r\n\r\n").fields[0][1]
+        assert (deliver(genuine).reply or "")[:9] == "451 4.7.1"
+        reload = service.reload("--wait")
+        assert (reload.returncode, silent in reload.stdout + reload.stderr) == (0, True)
+        resolv_conf.write_text("nameserver 127.0.0.1\n")
+        with DnsServer(zone, port):
+            assert wait_until(lambda: deliver(genuine).response == "continue", 15)
+            assert b" verified" in deliver(genuine).fields[0][1]
+        assert service.log().count("names a name server now") == 1
 
 
 def test_what_one_worker_knows_others_find(tmp_path: Path, server: LyingDns) -> None:

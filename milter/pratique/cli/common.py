@@ -31,10 +31,15 @@ def load_settings(config: Path) -> Settings:
 
 def open_resolver(settings: Settings, zone: Path | None) -> Resolver:
     """The service's own, or the one that answers from a zone file."""
-    try:
-        return ZoneResolver.from_file(zone) if zone else NetworkResolver(settings.dns)
-    except DnsConfigError as problem:
-        raise CommandError(str(problem), EX_CONFIG) from None
+    if zone:
+        try:
+            return ZoneResolver.from_file(zone)
+        except DnsConfigError as problem:
+            raise CommandError(str(problem), EX_CONFIG) from None
+    resolver = NetworkResolver(settings.dns)
+    if resolver.problem:
+        raise CommandError(f"dns: {resolver.problem}", EX_CONFIG)
+    return resolver
 
 
 config_option = click.option(

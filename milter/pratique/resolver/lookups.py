@@ -12,7 +12,7 @@ _MOST_RECORDS = 1000  # of all answers together, after which only what is known 
 
 
 class DnsConfigError(ValueError):
-    """No name servers to ask, or a zone file that cannot be read; the text says what."""
+    """A command has no name server to ask, or a zone file cannot be read; the text says which."""
 
 
 class Resolver(Protocol):

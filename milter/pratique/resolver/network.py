@@ -78,6 +78,11 @@ class NetworkResolver:
         if memory and settings.stale:
             self._recall(memory)
 
+    @property
+    def problem(self) -> str:
+        """Why there is no server to ask; empty if there is one."""
+        return self._servers.problem
+
     # ---- for messages
 
     def ask(self, name: str, rdtype: str, seconds: float) -> DnsAnswer:

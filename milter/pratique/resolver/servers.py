@@ -8,7 +8,9 @@ after they have asked again, and read an answer of any size, which takes 0.1 s o
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import itertools
+import logging
 import os
 import select
 import socket
@@ -26,12 +28,12 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
-import dns.resolver
 
 from pratique.model import DnsAnswer, DnsStatus
 
-from .lookups import DnsConfigError
 from .records import answer
+
+log = logging.getLogger("pratique")
 
 Server = tuple[str, int]
 
@@ -43,6 +45,9 @@ _HEADER = struct.Struct("!6H")  # id, flags, and how many questions, answers, an
 _PAYLOAD = 1232  # octets over UDP, so that nothing is fragmented (EDNS, RFC 6891)
 _LARGEST = 16_384  # octets of an answer, over TCP as well
 _MOST_RECORDS = 256  # in all its sections
+_PORT = 53
+_LARGEST_FILE = 65_536  # bytes of resolv.conf that are read
+_MOST_SERVERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +74,31 @@ class Servers:
         self._clock = clock
         self._silent: dict[Server, float] = {}
         self._read_file()
-        if not self.current:
-            raise DnsConfigError(f"no name servers: {resolv_conf} names none")
+        self._none = not self.current
 
     def _read_file(self) -> None:
-        """Take the servers of resolv.conf; while it is missing or names none, those from before remain."""
+        """Use the servers that resolv.conf names. While it is missing or names none, the previous ones remain."""
         if self._file is None:
             return
-        with contextlib.suppress(OSError, dns.exception.DNSException):
+        with contextlib.suppress(OSError):
             status = os.stat(self._file)
             stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
-            if stamp != self._stamp:
-                conf = dns.resolver.Resolver(str(self._file))
-                self.current = [(str(address), conf.port) for address in conf.nameservers]
-                self._stamp = stamp
+            if stamp != self._stamp and (servers := _named_in(self._file)):
+                self.current, self._stamp = servers, stamp
+
+    @property
+    def problem(self) -> str:
+        """Why there is no server to ask; empty if there is one."""
+        return "" if self.current else f"{self._file} names no name server: DNS counts as silent until it names one"
 
     def ask(self, name: dns.name.Name, rdtype: str, seconds: float) -> Reply:
         """The reply to one question; a failed one where nobody answered within `seconds`."""
         self._read_file()
+        if not self.current:
+            return Reply(DnsAnswer(DnsStatus.TIMEOUT), nobody=True)
+        if self._none:
+            self._none = False
+            log.warning("dns: %s names a name server now: it is asked", self._file)
         deadline = self._clock() + seconds
         query = dns.message.make_query(name, rdtype, use_edns=0, payload=_PAYLOAD)
         exchange = _Exchange(query, deadline, self._clock)
@@ -123,6 +135,19 @@ class Servers:
                 self._silent.pop(server, None)
             elif exchange.heard and (server in exchange.refused or now - since >= PATIENCE):
                 self._silent[server] = now + _SILENCE
+
+
+def _named_in(file: Path) -> list[Server]:
+    """The servers of a resolv.conf. A line that names none is passed over: one typing error must not stop all mail."""
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+        lines = (opened.read(_LARGEST_FILE) or b"").decode("ascii", "replace").splitlines()
+    servers: list[Server] = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            keyword, address = line.split()[:2]
+            if keyword == "nameserver":
+                servers.append((str(ipaddress.ip_address(address)), _PORT))
+    return servers[:_MOST_SERVERS]
 
 
 class _Exchange:

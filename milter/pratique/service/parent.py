@@ -21,7 +21,7 @@ from pathlib import Path
 from pratique import __version__, lookalike
 from pratique.expiry import expiry_warnings
 from pratique.model import Settings
-from pratique.resolver import DnsConfigError, NetworkResolver
+from pratique.resolver import NetworkResolver
 
 from . import sockets
 from .changes import Changes
@@ -44,10 +44,8 @@ _DAY = 86400.0
 def run(path: Path, settings: Settings) -> None:
     """Serve until SIGTERM. Raises ServiceError."""
     _open_standard_files()
-    try:
-        NetworkResolver(settings.dns)
-    except DnsConfigError as problem:
-        raise ServiceError(f"dns: {problem}", os.EX_CONFIG) from None
+    if problem := NetworkResolver(settings.dns).problem:
+        log.warning("dns: %s", problem)
     with ExitStack() as opened:
         listening = opened.enter_context(sockets.listen(settings.socket))
         opened.callback(sockets.remove, settings.socket, sockets.identity(settings.socket))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pratique import config
 from pratique.model import Settings
-from pratique.resolver import DnsConfigError, NetworkResolver
+from pratique.resolver import NetworkResolver
 
 from . import process
 from .control import Answer, Reply
@@ -149,6 +149,8 @@ class Reloading:
             for name in _UNTIL_RESTART
             if getattr(found, name) != getattr(before, name)
         )
+        if problem := NetworkResolver(found.dns).problem:
+            now.warnings += (f"dns: {problem}",)
         settings = replace(found, socket=before.socket, metrics=before.metrics)
         now.generation = Generation(self.current.number + 1, settings)
         now.step, now.deadline = Step.BEGIN, time.monotonic() + START
@@ -219,11 +221,8 @@ def _read(path: Path, pipe: int) -> None:
     found: Settings | Answer
     try:
         found = config.load(path)
-        NetworkResolver(found.dns)
     except config.ConfigError as problem:
         found = Answer(os.EX_CONFIG, tuple(str(problem).splitlines()))
-    except DnsConfigError as problem:
-        found = Answer(os.EX_CONFIG, (f"dns: {problem}",))
     with open(pipe, "wb") as out:
         pickle.dump(found, out)
 
