@@ -19,7 +19,7 @@ import dns.rdatatype
 import pytest
 
 from harness.dns_server import DnsServer
-from harness.ports import wait_until
+from harness.ports import PATIENCE, wait_until
 from harness.postfix import Connection, Postfix
 
 MAILBOX = "marches@commune.example"
@@ -66,11 +66,13 @@ def dns_server() -> Iterator[DnsServer]:
         yield running
 
 
-def ask(server: DnsServer, name: str, kind: str = "TXT", tcp: bool = False) -> tuple[str, list[str]]:
+def ask(
+    server: DnsServer, name: str, kind: str = "TXT", tcp: bool = False, timeout: float = PATIENCE
+) -> tuple[str, list[str]]:
     """The response code and the answers of the asked type."""
     query = dns.message.make_query(name, kind, use_edns=0, payload=1232)
     transport = dns.query.tcp if tcp else dns.query.udp
-    response = transport(query, "127.0.0.1", timeout=1, port=server.port)
+    response = transport(query, "127.0.0.1", timeout=timeout, port=server.port)
     wanted = [rrset for rrset in response.answer if rrset.rdtype == dns.rdatatype.from_text(kind)]
     return dns.rcode.to_text(response.rcode()), [data.to_text() for rrset in wanted for data in rrset]
 
@@ -232,12 +234,12 @@ def test_dns_answers(dns_server: DnsServer, name: str, kind: str, code: str, ans
 @pytest.mark.parametrize("name", ["slow.example", "a.b.slow.example", "to-slow.example"])
 def test_dns_timeout(dns_server: DnsServer, name: str) -> None:
     with pytest.raises(dns.exception.Timeout):
-        ask(dns_server, name)
+        ask(dns_server, name, timeout=1)
 
 
 def test_dns_large_answer_needs_tcp(dns_server: DnsServer) -> None:
     query = dns.message.make_query("huge.example", "TXT")
-    _, truncated = dns.query.udp_with_fallback(query, "127.0.0.1", timeout=1, port=dns_server.port)
+    _, truncated = dns.query.udp_with_fallback(query, "127.0.0.1", timeout=PATIENCE, port=dns_server.port)
     assert truncated
     assert len(ask(dns_server, "huge.example", tcp=True)[1][0]) > 16 * 250
 

@@ -20,6 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Self
 
+from harness.ports import PATIENCE
+
 Field = tuple[bytes, bytes]  # name, and the value as in the message: everything after the colon
 Edit = tuple[str, int, bytes, bytes]  # op, index (-1: none), name, value; the value alone where op is no *header
 Response = Literal["continue", "accept", "reject", "tempfail", "discard", "replycode"]
@@ -95,7 +97,7 @@ def open_socket(address: str, timeout: float) -> socket.socket:
     return sock
 
 
-def wait_ready(address: str, timeout: float = 20) -> None:
+def wait_ready(address: str, timeout: float = PATIENCE) -> None:
     """Return once the milter accepts a connection and answers OPTNEG; else raise TimeoutError. Where several
     processes share the socket this proves one of them."""
     deadline = time.monotonic() + timeout
@@ -139,7 +141,7 @@ class MilterClient:
     """One SMTP client's connection as the milter sees it. A wait for the milter beyond `timeout` seconds raises
     TimeoutError. Leaving the context is `quit()`, or `drop()` after an exception."""
 
-    def __init__(self, address: str, timeout: float = 20) -> None:
+    def __init__(self, address: str, timeout: float = PATIENCE) -> None:
         self._sock = open_socket(address, timeout)
         self._input = self._sock.makefile("rb")
         self._output = bytearray()

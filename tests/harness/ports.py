@@ -9,10 +9,19 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+# Every wait of a test is a wait for a condition, and lasts at least this long before the test fails: the machine may be
+# busy with other work, and then a process that needs 0.1 s gets its turn much later.
+PATIENCE = 60.0  # seconds
+
+# A port is taken only when its server starts. Until then no other test process may choose it: each choice binds a name
+# in the kernel's abstract namespace, which the kernel removes when this process closes it or ends.
+_chosen: deque[socket.socket] = deque(maxlen=64)
 
 
 def unpacked(package: str, path: str) -> Path:
@@ -24,7 +33,7 @@ def unpacked(package: str, path: str) -> Path:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free for TCP and UDP.
+    """A port of 127.0.0.1 that is free for TCP and UDP, and that no other test process has chosen.
 
     Below the kernel's own range (32768 and up), so that no outgoing connection takes it meanwhile.
     """
@@ -35,6 +44,9 @@ def free_port() -> int:
             with contextlib.suppress(OSError):
                 tcp.bind(("127.0.0.1", port))
                 udp.bind(("127.0.0.1", port))
+                claim = socket.socket(socket.AF_UNIX)
+                _chosen.append(claim)
+                claim.bind(f"\0pratique-test-port-{port}")
                 return port
     raise RuntimeError("no free port found")
 
@@ -45,8 +57,14 @@ def listens_on(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
-    """Poll until the condition holds; False if it did not within `timeout` seconds."""
+def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> bool:
+    """Poll until the condition holds; False if it does not. `timeout` is for an idle machine: the wait never ends
+    before PATIENCE."""
+    return _within(condition, max(timeout, PATIENCE))
+
+
+def _within(condition: Callable[[], bool], timeout: float) -> bool:
+    """Poll until the condition holds; False if it does not within exactly `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -87,8 +105,8 @@ class Server:
         return self._process.poll() is None
 
     def wait(self, timeout: float) -> int:
-        """Wait for the server itself to end: its exit status."""
-        return self._process.wait(timeout)
+        """Wait for the server itself to end: its exit status. As with `wait_until`, never less than PATIENCE."""
+        return self._process.wait(max(timeout, PATIENCE))
 
     def end(self, patience: float = 5) -> None:
         """End the server and all its children, also where it has crashed, and wait for them.
@@ -98,10 +116,10 @@ class Server:
         self._watcher.kill()
         self._watcher.communicate()
         group = self._process.pid
-        for number, timeout in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
+        for number, timeout in ((signal.SIGTERM, patience), (signal.SIGKILL, PATIENCE)):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, number)
-            if wait_until(lambda: not self.running() and not _alive(group), timeout):
+            if _within(lambda: not self.running() and not _alive(group), timeout):
                 return
         raise RuntimeError(f"process group {group} does not end")
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from harness.ports import Server, free_port, unpacked, wait_until
+from harness.ports import PATIENCE, Server, free_port, unpacked, wait_until
 from harness.smtp import Connection, Reply
 
 __all__ = ["Connection", "Outcome", "Postfix", "Reply"]
@@ -309,7 +309,7 @@ class Postfix:
         path_of_id = self._deliveries.get(queue_id)
         return path_of_id.read_bytes() if path_of_id else None
 
-    def outcome(self, queue_id: str | None, timeout: float = 10) -> Outcome:
+    def outcome(self, queue_id: str | None, timeout: float = PATIENCE) -> Outcome:
         """Wait until a message is delivered to all its recipients, held, deferred, bounced or discarded."""
         if queue_id is None:
             raise ValueError("the message was not queued")

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from harness.ports import CHECKOUT, Server, unpacked, wait_until
+from harness.ports import CHECKOUT, PATIENCE, Server, unpacked, wait_until
 from harness.postfix import Outcome
 from harness.smtp import PASSWORD, Connection, Reply
 
@@ -272,7 +272,7 @@ class Sendmail:
         """The ids of all messages in the queue, on hold or not."""
         return sorted({path.name[2:] for path in self._queue.glob("[qh]f*")})
 
-    def outcome(self, queue_id: str | None, timeout: float = 10) -> Outcome:
+    def outcome(self, queue_id: str | None, timeout: float = PATIENCE) -> Outcome:
         """Wait until a message is delivered or held."""
         if queue_id is None:
             raise ValueError("the message was not queued")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
 
+from harness.ports import PATIENCE
+
 PASSWORD = "secret"  # of whoever logs in at a server without XCLIENT
 
 Stage = Literal["connect", "xclient", "helo", "auth", "mail", "rcpt", "data", "message", "command"]
@@ -43,7 +45,7 @@ class Connection:
         helo: str | None = None,
         client_name: str | None = None,
         login: str | None = None,
-        timeout: float = 15,
+        timeout: float = PATIENCE,
     ) -> None:
         played = isinstance(server, int)
         self.socket = socket.create_connection(("127.0.0.1", server)) if isinstance(server, int) else server
