@@ -15,9 +15,12 @@ _PATIENCE = 150.0  # seconds: longer than the service needs to give up
 
 @click.command("reload")
 @config_option
-@click.option("--wait", is_flag=True, help="wait for the outcome: exit 0, or 78 with every error in the files")
+@click.option("--wait/--no-wait", default=True, help="wait for the outcome (the default), or only ask for the reload")
 def command(config: Path, wait: bool) -> None:
-    """Have the service take both files into use. If they are bad, it keeps what it has."""
+    """Have the service take both files into use: exit 0, or 78 with every error in the files.
+
+    If the files are wrong, the service keeps what it has. --no-wait ends at once, with 0, and the log has the outcome.
+    """
     answer = service.ask(config, wait, _PATIENCE)
     if answer.status:
         raise CommandError("\npratique: ".join(answer.lines), answer.status)

@@ -30,6 +30,7 @@ _TRIES = 5  # deaths before readiness, one after the other, with which we give u
 _WAITS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before the next try
 _YOUNG = 10.0  # seconds: a worker that dies younger is replaced after a moment only
 _CALM = 1.0  # seconds in which messages came one at a time, after which one worker takes them all
+_RECENT = 2.0  # seconds since a worker's last report within which it surely works
 _HEARD = 0.8  # seconds without a sign of life after which it is not left alone with them
 _GENERATIONS = 2  # that may be leaving at a time; those before must hurry
 
@@ -62,6 +63,7 @@ class Worker:
     ready: bool = False
     told: bool = False  # to accept
     resting: bool = False  # and leaves what comes to others
+    outdated: bool = False  # accepts from a socket that no MTA can reach any more
     going: bool = False  # was sent home
     ends: float | None = None  # when it is killed at the latest
 
@@ -80,6 +82,7 @@ class Crew:
         self._memory = memory
         self._messages = self._verified = 0  # of those that have ended
         self._failures = 0  # deaths before readiness since one was ready
+        self._waits = 0  # failures of any kind since one was ready
         self._not_before = 0.0
         self._looked = self._crowded = time.monotonic()
 
@@ -87,10 +90,14 @@ class Crew:
 
     def of(self, generation: Generation) -> list[Worker]:
         """Those that serve a generation, or shall."""
-        return [w for w in self.workers.values() if w.generation is generation and not w.going]
+        return [w for w in self.workers.values() if w.generation is generation and not (w.going or w.outdated)]
 
     def accepting(self) -> list[Worker]:
         return [w for w in self.workers.values() if w.report.state is State.ACCEPTING]
+
+    def heard(self) -> bool:
+        """Whether a worker that accepts has reported just now."""
+        return any(time.monotonic() - w.heard < _RECENT for w in self.accepting())
 
     @property
     def messages(self) -> int:
@@ -110,7 +117,11 @@ class Crew:
         """Fork a worker; whether that worked."""
         slots = {w.slot for w in self.workers.values()}
         slot = next(n for n in range(len(slots) + 1) if n not in slots)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as problem:
+            self._lacks(problem)
+            return False
         ours.setblocking(False)
         keep = (self._listener.descriptor, self._listener.listening.fileno(), self._listener.nowhere.fileno())
         try:
@@ -120,8 +131,7 @@ class Crew:
             )
         except OSError as problem:
             ours.close()
-            log.error("cannot begin a worker: %s", problem.strerror)
-            self._failed(generation)
+            self._lacks(problem)
             return False
         finally:
             theirs.close()
@@ -177,6 +187,24 @@ class Crew:
                 one.resting = rests
                 _order(one, Order.REST if rests else Order.ACCEPT)
 
+    # ---- another socket
+
+    def outdate(self) -> None:
+        """The socket was opened again: all workers are to be replaced by workers that have the new one."""
+        for one in self.workers.values():
+            one.outdated = True
+        self._not_before = 0.0
+
+    def replace_outdated(self, generation: Generation) -> None:
+        """Once enough workers accept from the new socket, let the others finish what they have."""
+        if any(w.outdated and not w.going for w in self.workers.values()):
+            accepting = [w for w in self.of(generation) if w.report.state is State.ACCEPTING]
+            if len(accepting) >= generation.wanted:
+                for one in self.workers.values():
+                    if one.outdated and not one.going:
+                        one.going = True
+                        _order(one, Order.LEAVE)
+
     # ---- send home
 
     def retire(self, generation: Generation) -> None:
@@ -215,7 +243,7 @@ class Crew:
                 one.heard = time.monotonic()
                 if not one.ready:
                     one.ready = True
-                    self._failures = 0
+                    self._failures = self._waits = 0
                 if one.report.state is State.STOPPING and not one.going:  # by itself: another one takes its place now
                     self._send_home(one)
                     self.restarts += 1
@@ -271,10 +299,20 @@ class Crew:
             self._selector.unregister(one.channel)
         one.channel.close()
 
+    def _lacks(self, problem: OSError) -> None:
+        """There is no descriptor, process or memory left for a worker. That passes: it is tried again and again."""
+        log.error("cannot start a worker: %s; trying again", problem.strerror)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait before the next try, longer each time."""
+        self._waits += 1
+        self._not_before = time.monotonic() + _WAITS[min(self._waits, len(_WAITS)) - 1]
+
     def _failed(self, generation: Generation) -> None:
         """A worker did not get as far as being ready."""
         self._failures += 1
-        self._not_before = time.monotonic() + _WAITS[min(self._failures, len(_WAITS)) - 1]
+        self._wait()
         if self._failures >= _TRIES and not any(w.ready for w in self.workers.values()):
             text = f"{self._failures} workers of generation {generation.number} have failed at their start: giving up"
             raise ServiceError(text, os.EX_SOFTWARE)

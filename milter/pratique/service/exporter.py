@@ -51,7 +51,11 @@ class Exporter:
                 self._channel.send(figures.packed())
 
     def _begin(self) -> None:
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as problem:
+            log.error("metrics: cannot begin the process that serves them: %s", problem.strerror)
+            return
         self._channel.setblocking(False)
         try:
             self._child = process.fork(

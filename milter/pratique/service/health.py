@@ -22,12 +22,22 @@ _GOODBYE = struct.pack("!Ic", 1, b"Q")
 
 
 class Probe:
-    """Looks now and then; `result(None)` where it was answered, `result("why not")` else."""
+    """Looks now and then; `result(None)` where it was answered, `result("why not")` else.
 
-    def __init__(self, selector: selectors.BaseSelector, address: str, result: Callable[[str | None], None]) -> None:
+    The socket for the next look is opened as soon as the last one is closed: a parent that is at its limit of file
+    descriptors can still look. Where it cannot, `unable("why not")` is called: that says nothing of the service.
+    """
+
+    def __init__(
+        self, selector: selectors.BaseSelector, address: str, result: Callable[[str | None], None],
+        unable: Callable[[str], None],
+    ) -> None:  # fmt: skip
         self._selector = selector
         self._address = address
         self._result = result
+        self._unable = unable
+        self._spare: socket.socket | None = None
+        self._open_spare()
         self._socket: socket.socket | None = None
         self._deadline = 0.0
         self._answer = b""
@@ -36,16 +46,29 @@ class Probe:
         """Begin to look, unless one look is still going on."""
         if self._socket:
             return
-        family, address = target(self._address)
-        probe = socket.socket(family, socket.SOCK_STREAM)
-        probe.setblocking(False)
-        problem = probe.connect_ex(address)
+        if lacking := self._open_spare():
+            self._unable(lacking)
+            return
+        probe, self._spare = self._spare, None
+        assert probe  # noqa: S101
+        problem = probe.connect_ex(target(self._address)[1])
         if problem not in (0, errno.EINPROGRESS):
             probe.close()
+            self._open_spare()
             self._result("more connections wait than it can hold" if problem == errno.EAGAIN else _text(problem))
             return
         self._socket, self._answer, self._deadline = probe, b"", time.monotonic() + _PATIENCE
         self._selector.register(probe, selectors.EVENT_WRITE, self._greet)
+
+    def _open_spare(self) -> str | None:
+        """Have a socket ready for the next look; why that fails."""
+        if self._spare is None:
+            try:
+                self._spare = socket.socket(target(self._address)[0], socket.SOCK_STREAM)
+            except OSError as problem:
+                return problem.strerror
+            self._spare.setblocking(False)
+        return None
 
     def tick(self) -> None:
         """Give up where no answer comes."""
@@ -83,6 +106,7 @@ class Probe:
                 pass
             self._socket.close()
             self._socket = None
+            self._open_spare()
         self._result(problem)
 
 

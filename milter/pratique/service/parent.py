@@ -13,10 +13,11 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pratique import __version__, lookalike
 from pratique.expiry import expiry_warnings
@@ -25,7 +26,7 @@ from pratique.resolver import NetworkResolver
 
 from . import sockets
 from .changes import Changes
-from .control import Control, Reply
+from .control import Control, Reply, Request
 from .crew import Crew, Generation, tidy_memory
 from .errors import ServiceError
 from .exporter import Exporter
@@ -46,12 +47,14 @@ def run(path: Path, settings: Settings) -> None:
     _open_standard_files()
     if problem := NetworkResolver(settings.dns).problem:
         log.warning("dns: %s", problem)
+    path = Path(os.path.abspath(path))  # not resolved: where a link is swapped, a reload reads what it leads to then
     with ExitStack() as opened:
-        listening = opened.enter_context(sockets.listen(settings.socket))
-        opened.callback(sockets.remove, settings.socket, sockets.identity(settings.socket))
+        mta = sockets.MilterSocket(settings.socket)
+        opened.callback(mta.close)
+        opened.callback(mta.remove)
         metrics = opened.enter_context(_metrics(settings))
         memory = opened.enter_context(_dns_memory())
-        parent = _Parent(path, settings, listening, metrics, memory)
+        parent = _Parent(path, settings, mta, metrics, memory)
         opened.callback(parent.end_all)
         parent.serve()
     log.info("pratique: stopped")
@@ -92,21 +95,26 @@ def _dns_memory() -> Iterator[Path | None]:
         yield Path(cache) / "dns.json"
         return
     try:
-        with tempfile.TemporaryDirectory(prefix="pratique-dns-") as folder:
-            yield Path(folder) / "dns.json"
+        folder = tempfile.mkdtemp(prefix="pratique-dns-")
     except OSError as problem:
         log.warning("dns: %s: %s: workers do not share what they know", tempfile.gettempdir(), problem.strerror)
         yield None
+        return
+    try:
+        yield Path(folder) / "dns.json"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Parent:
     def __init__(
-        self, path: Path, settings: Settings, listening: socket.socket, metrics: tuple[socket.socket, Path] | None,
+        self, path: Path, settings: Settings, mta: sockets.MilterSocket, metrics: tuple[socket.socket, Path] | None,
         memory: Path | None,
     ) -> None:  # fmt: skip
         self._settings = settings
-        self._listening = listening
-        self._listener = Listener(listening)
+        self._mta = mta
+        self._socket_problem = ""
+        self._listener = Listener(mta.listening)
         self._selector = selectors.PollSelector()  # epoll would be shared with the children
         self._crew = Crew(self._selector, self._listener, metrics[1] if metrics else None, memory)
         self._reloading = Reloading(self._selector, path, self._crew, Generation(1, settings))
@@ -115,13 +123,14 @@ class _Parent:
         self._notifier = Notifier()
         watchdog = self._notifier.watchdog
         self._look_every = min(_LOOK, watchdog / 3) if watchdog else _LOOK
-        self._probe = Probe(self._selector, settings.socket, self._looked)
+        self._probe = Probe(self._selector, settings.socket, self._looked, self._cannot_look)
+        self._blind = False
         self._next_look = 0.0
         self._ready = self._told_of_reload = False
         self._stopping: float | None = None  # since when
         self._wake = _signals()
         self._selector.register(self._wake[0], selectors.EVENT_READ, self._signalled)
-        self._control = Control(self._selector, settings.socket, path, self._asked)
+        self._control = Control(self._selector, settings.socket, path, self._asked, self._facts)
         self._next_day = 0.0
         self._generation_seen = 0
 
@@ -161,8 +170,10 @@ class _Parent:
         self._control.tick()
         if self._stopping is None:
             current = self._reloading.current
+            self._look_at_socket()
             self._crew.fill(current)
             self._crew.accept(current)
+            self._crew.replace_outdated(current)
             self._crew.share(current)
             self._look_at_reload()
             if now >= self._next_look and self._crew.accepting():
@@ -202,7 +213,7 @@ class _Parent:
         timeout = self._reloading.current.settings.stop_timeout.total_seconds()
         self._notifier.stopping(timeout + 5)
         log.info("stopping: %d messages in flight", self._crew.in_flight)
-        self._listening.close()  # and with the workers' copies of it the MTA finds nobody
+        self._mta.close()  # and with the workers' copies of it the MTA finds nobody
         self._reloading.cancel()
         self._control.close()
         self._crew.stop()
@@ -221,8 +232,31 @@ class _Parent:
             self._told_of_reload = False
             self._notifier.ready()
 
-    def _asked(self, reply: Reply | None) -> None:
-        self._reload("`pratique reload`", reply)
+    def _asked(self, request: Request) -> None:
+        self._reload(f"`pratique reload` of uid {request.uid}", request.reply)
+
+    def _facts(self) -> Mapping[str, Any]:
+        """What `pratique check` is told of the service."""
+        return {"generation": self._reloading.current.number}
+
+    # ---- the socket
+
+    def _look_at_socket(self) -> None:
+        """Open the socket again where its file was removed, and have new workers accept from it."""
+        if not self._mta.gone():
+            return
+        try:
+            self._mta.renew()
+        except ServiceError as problem:
+            if str(problem) != self._socket_problem:
+                self._socket_problem = str(problem)
+                log.error("the socket was removed, and cannot be opened again: %s; trying again", problem)
+            return
+        self._socket_problem = ""
+        log.warning("socket %s was removed: opened again; new workers take over", self._settings.socket)
+        self._listener.listening = self._mta.listening
+        self._crew.outdate()
+        self._next_look = 0.0
 
     # ---- how it is
 
@@ -234,10 +268,19 @@ class _Parent:
             log.error("the service does not answer at %s: %s", self._settings.socket, problem)
             self._next_look = min(self._next_look, time.monotonic() + _PAUSE)
             return
+        self._blind = False
         if not self._ready:
             self._ready = True
             self._notifier.ready()
         self._notifier.alive()
+
+    def _cannot_look(self, problem: str) -> None:
+        """There is no descriptor to ask with: what the workers report must do for the watchdog."""
+        if not self._blind:
+            self._blind = True
+            log.error("cannot check whether the service answers: %s", problem)
+        if self._ready and self._crew.heard():
+            self._notifier.alive()
 
     def _say_status(self) -> None:
         crew, generation = self._crew, self._reloading.current.number

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from .log import log
 
 _ALL = signal.valid_signals()
+_MOST_OPEN = 1 << 16
 _OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the parent's alone: a child hears them from it
 
 
@@ -74,7 +75,8 @@ def _be_child(run: Callable[[], None], lifeline: int, keep: Iterable[int]) -> No
 def _close_all_but(keep: set[int]) -> None:
     """What the parent has open is none of a child's business; and no child may hold the lifeline of another."""
     last = -1
-    for number in [*sorted(keep), resource.getrlimit(resource.RLIMIT_NOFILE)[0]]:
+    limit = max(_MOST_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[1])  # the limit may have been lowered since
+    for number in [*sorted(keep), limit]:
         if number > last + 1:  # of an empty range Python 3.11 closes everything
             os.closerange(last + 1, number)
         last = number

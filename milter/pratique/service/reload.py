@@ -81,13 +81,17 @@ class Reloading:
             self._waiting += replies
             return
         log.info("reload: %s", why)
-        reading, writing = os.pipe()
+        try:
+            reading, writing = os.pipe()
+        except OSError as problem:
+            self._refuse(replies, _unreadable(problem))
+            return
         os.set_blocking(reading, False)
         try:
             reader = process.fork(lambda: _read(self._path, writing), (writing,))
         except OSError as problem:
             os.close(reading)
-            self._refuse(replies, Answer(os.EX_OSERR, (f"cannot begin to read the files: {problem.strerror}",)))
+            self._refuse(replies, _unreadable(problem))
             return
         finally:
             os.close(writing)
@@ -212,6 +216,10 @@ class Reloading:
             self._selector.unregister(now.pipe)
             os.close(now.pipe)
             now.pipe = None
+
+
+def _unreadable(problem: OSError) -> Answer:
+    return Answer(os.EX_OSERR, (f"cannot start the process that reads the files: {problem.strerror}",))
 
 
 # ---- in the child that reads -----------------------------------------------------------------------

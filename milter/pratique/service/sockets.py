@@ -22,12 +22,39 @@ _BACKLOG = 1024  # connections that wait for a worker
 _PATIENCE = 2.0  # seconds for the workers of a parent that was killed, which end at once
 
 
-def listen(address: str) -> socket.socket:
+def listen(address: str, patience: float = _PATIENCE) -> socket.socket:
     """The socket for the MTA. A stale unix socket is replaced. Raises ServiceError."""
     try:
-        return _listen_unix(_path(address)) if is_unix(address) else _listen_inet(*_host_and_port(address))
+        return _listen_unix(_path(address), patience) if is_unix(address) else _listen_inet(*_host_and_port(address))
     except ServiceError as problem:
         raise ServiceError(f"socket {address}: {problem}") from None
+
+
+class MilterSocket:
+    """The socket for the MTA. Where its file is removed it is opened again; what is connected stays connected."""
+
+    def __init__(self, address: str) -> None:
+        """Raises ServiceError."""
+        self._address = address
+        self.listening = listen(address)
+        self._identity = identity(address)
+
+    def gone(self) -> bool:
+        """Whether no MTA can reach the socket any more: its file was removed or replaced."""
+        return is_unix(self._address) and identity(self._address) != self._identity
+
+    def renew(self) -> None:
+        """Open it again; the socket before stays open where a worker has it. Never waits. Raises ServiceError."""
+        before, self.listening = self.listening, listen(self._address, patience=0)
+        self._identity = identity(self._address)
+        before.close()
+
+    def close(self) -> None:
+        self.listening.close()
+
+    def remove(self) -> None:
+        """Remove the file, if it is ours."""
+        remove(self._address, self._identity)
 
 
 def listen_for_metrics(address: tuple[str, int]) -> socket.socket:
@@ -40,16 +67,19 @@ def listen_for_metrics(address: tuple[str, int]) -> socket.socket:
         raise ServiceError(f"metrics: cannot listen on {where}:{port}: {problem}") from None
 
 
-def listen_for_owner(path: Path) -> socket.socket:
-    """A unix socket that only its owner and root may reach. Raises OSError."""
-    path.unlink(missing_ok=True)
+def listen_for_commands(path: Path) -> socket.socket:
+    """A unix socket that every user of the host may reach: who may ask for what is decided there. Raises OSError."""
     listening = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
+    before = os.umask(0o111)
     try:
+        path.unlink(missing_ok=True)
         listening.bind(os.fsencode(path))
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
     finally:
         os.umask(before)
-    listening.listen()
     listening.setblocking(False)
     return listening
 
@@ -115,14 +145,15 @@ def _listen_inet(family: int, host: str, port: int) -> socket.socket:
             return listening
 
 
-def _listen_unix(path: Path) -> socket.socket:
+def _listen_unix(path: Path, patience: float) -> socket.socket:
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise ServiceError(f"the path is longer than {_LONGEST_PATH} octets")
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
+    listening: socket.socket | None = None
     try:
         if not path.parent.is_dir():
             raise ServiceError(f"there is no directory {path.parent}")
-        while _answers(path):
+        while _answers(path, patience):
             if time.monotonic() > deadline:
                 raise ServiceError("another milter is listening there already")
             time.sleep(0.1)
@@ -132,18 +163,20 @@ def _listen_unix(path: Path) -> socket.socket:
         listening.bind(os.fsencode(path))
         listening.listen(_BACKLOG)
     except OSError as problem:
+        if listening:
+            listening.close()
         raise ServiceError(f"{problem.strerror}{_whose(path)}") from None
     listening.setblocking(False)
     return listening
 
 
-def _answers(path: Path) -> bool:
+def _answers(path: Path, patience: float) -> bool:
     """Whether somebody listens at a unix socket. Raises ServiceError where there is another kind of file."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ServiceError("there is a file that is no socket")
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
+            probe.settimeout(min(1, patience))
             probe.connect(os.fsencode(path))
     except (FileNotFoundError, ConnectionRefusedError):
         return False
