@@ -103,6 +103,53 @@ def errors(parsed: ParsedList) -> list[str]:
     return [f"{p.line}:{p.column}: {p.text}" for p in parsed.errors]
 
 
+_PASTED = st.lists(
+    st.sampled_from(
+        [
+            *("noreply@opic.com", "ne-pas-repondre@opic.com", "a.b@mail.opic.com", "x@elsewhere.example"),
+            *(
+                "noreply",
+                "ne-pas-",
+                "ne",
+                "pas",
+                "repondre@opic.com",
+                "Lind,",
+                "Anna",
+                "Visma Opic",
+                "opic.com",
+                "@",
+                "*@",
+            ),
+            *("<", ">", "(", ")", "[", "]", '"', "'", "\u201c", "\u201d", "\u201e", "\u00ab", "\u00bb", "\u2019", "`"),
+            *(" ", "  ", "\u00a0", "\n", "\t", ",", ";", ", ", "; ", ".", ":", "\u2013", "\u2011", "\u2022 ", "- "),
+            *("mailto:", "?subject=x", "e-mail: ", "\u03bf", "\u00e9", "\uff20", "\u200b", "\u00ad"),
+        ]
+    ),
+    min_size=1,
+    max_size=7,
+).map("".join)
+
+
+@given(_PASTED)
+@settings(max_examples=20_000 if FULL else 1000, deadline=None)
+def test_a_suggested_address_stands_in_the_text_and_is_accepted(pasted: str) -> None:
+    """Who follows a suggestion gets no second error, and no mailbox that was not there."""
+
+    def told(address: str) -> list[str]:
+        head = "senders:\n  visma-opic:\n    domain: opic.com\n    addresses:\n      - "
+        return [problem.text for problem in parse_list(head + json.dumps(address) + "\n", "list.yaml").errors]
+
+    for text in told(pasted):
+        written = re.search(r"; write (?:one address a line: )?(.*?)(?:, or add the line `smtputf8.*)?$", text)
+        if written is None or written[1].startswith("the address alone"):
+            continue
+        for address in re.findall(r"`- ([^`]*)`", written[1]) or [written[1]]:
+            assert told(address) == []
+            if "smtputf8" not in text:
+                whole = rf"(?<![\w.*+-]){re.escape(address)}(?![\w-])"
+                assert re.search(whole, pasted.replace("\uff20", "@"))
+
+
 @pytest.mark.parametrize(
     ("typed", "written"),
     [

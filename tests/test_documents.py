@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "headers": MODEL | {"mailbox"},
     "received": MODEL | {"mailbox"},
     "examine": MODEL | {"claims", "authentication", "policy", "headers", "received", "resolver"},
-    "config": MODEL | {"mailbox", "config", "expiry"},
+    "config": MODEL | {"mailbox", "lookalike", "config", "expiry"},
     "resolver": MODEL | {"resolver"},
     "record": MODEL,
     "trust": MODEL | {"policy"},

@@ -42,6 +42,7 @@ from .trusted import (
     EvidenceDomain,
     ListedAddress,
     PlatformDomain,
+    Sealer,
     SenderId,
     Signer,
     needs_networks,
@@ -50,21 +51,22 @@ from .values import (
     Actions,
     Count,
     Date,
+    DnsTimeout,
     Duration,
     Flag,
     HeaderName,
     Host,
     Listen,
-    Network,
     OffOrKeys,
     Servers,
+    SiteNetwork,
     Socket,
     StaleFor,
     SubjectTag,
     Text,
     Workers,
-    network,
     or_off,
+    site_network,
 )
 
 _DEFAULT_LIMITS = Limits()
@@ -97,6 +99,11 @@ class SenderFile(_Model):
     whole_domain: Flag = _key(
         "Whether *@domain is meant",
         "yes: addresses may hold `*@example.org`, every mailbox of the domain.",
+        default=False,
+    )
+    smtputf8: Flag = _key(
+        "Whether addresses may hold letters outside ASCII",
+        "yes: the platform sends with SMTPUTF8 (RFC 6531), and the part before the @ may hold such letters.",
         default=False,
     )
     addresses: tuple[ListedAddress, ...] = _key(
@@ -197,14 +204,14 @@ class SendersFile(_Model):
 class TrustedHostsFile(_Model):
     """Our other MX hosts."""
 
-    networks: tuple[Network, ...] = _key("Their addresses", "Networks of these hosts.", ["192.0.2.20"])
+    networks: tuple[SiteNetwork, ...] = _key("Their addresses", "Networks of these hosts.", ["192.0.2.20"])
     hosts: tuple[Host, ...] = _key("Their names", "The host= of the fields that they write.", ["mx2.example.org"])
 
 
 class RelayFile(_Model):
     """Hosts in front of us; a network alone may stand for them."""
 
-    networks: tuple[Network, ...] = _key(
+    networks: tuple[SiteNetwork, ...] = _key(
         "Their addresses", "Networks of these hosts.", ["198.51.100.0/28"], min_length=1
     )
     received_by: tuple[Host, ...] = _key(
@@ -219,7 +226,7 @@ class RelayFile(_Model):
     def _network_alone(cls, value: Any, handler: ModelWrapValidatorHandler[RelayFile]) -> RelayFile:
         if isinstance(value, dict):
             return handler(value)
-        network(value)
+        site_network(value)
         return handler({"networks": [value]})
 
     @classmethod
@@ -239,7 +246,7 @@ class DnsFile(_Model):
         ["127.0.0.1:5353", "[2001:db8::53]:53"],
         default=(),
     )
-    timeout: Duration = _key(
+    timeout: DnsTimeout = _key(
         "Time for all look-ups of a message", "After it DNS counts as silent.", "10s", default=timedelta(seconds=5)
     )
     cache: Flag = _key(
@@ -350,7 +357,7 @@ class ServiceFile(_Model):
         "no: leave them alone, where another filter of ours must write its own before us.",
         default=True,
     )
-    local_networks: tuple[Network, ...] = _key(
+    local_networks: tuple[SiteNetwork, ...] = _key(
         "Clients of our own", "Their mail is not judged.", ["127.0.0.0/8", "::1"], default=LOOPBACK
     )
     relays: tuple[RelayFile, ...] = _key(
@@ -360,7 +367,7 @@ class ServiceFile(_Model):
         ["198.51.100.0/28"],
         default=(),
     )
-    arc_sealers: tuple[Domain, ...] = _key(
+    arc_sealers: tuple[Sealer, ...] = _key(
         "Forwarders whose ARC seals count",
         "The exact d= of forwarders and lists that are trusted to tell what SPF and DKIM said when mail came to them.",
         ["lists.example.org"],

@@ -17,9 +17,7 @@ from pydantic import BeforeValidator, ValidationInfo
 from pratique.model import IPNetwork, Require, ascii_lower, is_within
 
 from .providers import SHARED_SENDERS, is_free_mail, is_public_suffix, shared_sender
-from .values import a_labels, network, odd, text_schema
-
-WIDEST = {4: 16, 6: 32}  # prefix lengths of `networks`
+from .values import WIDEST, a_labels, ascii_spelling, many, named_character, network, odd, text_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,58 +102,155 @@ def _signer(value: Any, info: ValidationInfo) -> str:
     return name
 
 
+def _sealer(value: Any) -> str:
+    name = _domain(value)
+    if shared_sender(name) or is_free_mail(name):
+        raise ValueError(
+            "any customer of this provider can have it seal a message: expected a forwarder or list that you know"
+        )
+    if is_public_suffix(name):
+        raise ValueError("anyone can register a name below it: expected the exact d= of a forwarder's seals")
+    return name
+
+
 # ---- addresses -------------------------------------------------------------------------------------
 
 
 def _address(value: Any, info: ValidationInfo) -> tuple[str, str]:
     """(local part in lower case, domain); `*` in the local part stands for any characters."""
+    found = _plain_address(value)
+    if found is None:
+        raise ValueError(f"expected an address such as notices@example.org{_meant_address(value, info)}")
+    return _trusted_address(*found, info)
+
+
+def _plain_address(value: Any) -> tuple[str, str] | None:
+    """Local part and domain of a well-formed address; None for anything else."""
     local, at, domain = value.rpartition("@") if isinstance(value, str) else ("", "", "")
     name = a_labels(domain)
+    if not at or name is None or "." not in name:
+        return None
     try:
-        if not at or name is None or "." not in name:
-            raise ValueError
         validate_email(f"{local.replace('*', 'x')}@{name}", check_deliverability=False)
-    except (ValueError, EmailNotValidError):
-        hint = _meant_address(value) or odd(value)
-        raise ValueError(f"expected an address such as notices@example.org{hint}") from None
+    except EmailNotValidError:
+        return None
+    return ascii_lower(local), name
+
+
+def _trusted_address(local: str, name: str, info: ValidationInfo) -> tuple[str, str]:
+    """The address, if the entry may trust it. Raises ValueError."""
     entry = info.data.get("domain")
     if entry and not is_within(name, entry):
         raise ValueError(
             f"expected an address of {entry} or of a domain below it; "
             f"a platform that writes from {name} as well needs a second entry"
         )
+    if not local.isascii() and not info.data.get("smtputf8"):
+        raise ValueError(_foreign_local_part(local, name, info))
     if local.strip("*") == "" and info.data.get("whole_domain") is False:
         raise ValueError(
             f"it trusts every mailbox of {name}: list the addresses one by one, or add the line `whole_domain: yes`"
         )
-    return ascii_lower(local), name
+    return local, name
 
 
-_PLAIN = re.compile(r"[^\s<>\"'(),;:@\[\]\u201c\u201d]+@[^\s<>\"'(),;:@\[\]\u201c\u201d]+\.[\w-]+")
+def _foreign_local_part(local: str, name: str, info: ValidationInfo) -> str:
+    """Why a local part with a character outside ASCII is refused: mail almost never has one, a paste often does."""
+    character = next(c for c in local if not c.isascii())
+    plain = ascii_spelling(local)
+    offered = plain.isascii() and not plain.startswith("-") and _is_accepted(f"{plain}@{name}", info)
+    spelled = f"; write {plain}@{name}" if offered else ""
+    return (
+        f"the part before the @ contains {named_character(character)}, so it matches no mail that is written in ASCII"
+        f"{spelled}{', or' if spelled else ';'} add the line `smtputf8: yes` if the platform really writes it so"
+    )
 
 
-_SPELLED_AT = re.compile(r"(?i)\s*[(\[{]\s*(?:at|\u00e0)\s*[)\]}]\s*")
+_PLAIN = re.compile(
+    r"[^\s<>\"'(),;:@\[\]\u2018-\u201f\u00ab\u00bb]+@[^\s<>\"'(),;:@\[\]\u2018-\u201f\u00ab\u00bb]+\.[\w-]+"
+)
+_AROUND = " \t\r\n\u00a0<>[](){}\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a"
+_PUNCTUATION = ".,;:"  # after an address in a sentence or a list
+_IN_BRACKETS = re.compile(r"<\s*([^<>\s]+)\s*>")
+_MARKDOWN = re.compile(r"\[([^\[\]]+)\]\(mailto:([^()?]+)(?:\?[^()]*)?\)")
+_MAILTO = re.compile(r"(?i)mailto:([^?\s]+)(?:\?\S*)?")
+_SPELLED_AT = re.compile(
+    r"(?i)\s*[(\[{]\s*(?:at|\u00e0|a|arobase|arrobase|snabel-a)\s*[)\]}]\s*|\s+(?:at|arobase)\s+|\uff20"
+)
+_SPELLED_DOT = re.compile(r"(?i)\s*[(\[{]\s*(?:dot|point|punkt)\s*[)\]}]\s*|\s+(?:dot|point|punkt)\s+")
 
 
-def _meant_address(value: Any) -> str:
-    """The address or addresses inside other text."""
+def _meant_address(value: Any, info: ValidationInfo) -> str:
+    """What to write instead. An address is offered only if it is literally in the text, in brackets, between
+    separators or after outer quotes are removed, and only if the entry would accept it."""
     if isinstance(value, dict):
         return "; write the address alone, without a word and a colon before it"
     text = value if isinstance(value, str) else ""
-    found = [f.replace("\u00a0", "") for f in _PLAIN.findall(re.sub(r"(?i)\bmailto:", " ", text))]
     if re.search(r"\s-\s*\S", text) and "@" in text:
-        return "; two lines were read as one: put each `- ` in the same column, with a blank after it"
-    if len(found) > 1:
-        return f"; write one address a line: `- {found[0]}`, then `- {found[1]}`"
-    if len(found) == 1 and found[0] != text:
-        return f"; write {found[0]}"
+        return "; two lines were read as one: put each `- ` in the same column, with a space after it"
+    meant = [address for address in _addresses_in(text) if address != text]
+    if meant and all(_is_accepted(address, info) for address in meant):
+        if len(meant) > 1:
+            return f"; write one address a line: `- {meant[0]}`, then `- {meant[1]}`"
+        return f"; write {meant[0]}"
+    return _meant_otherwise(text, info) or odd(value)
+
+
+def _bare(text: str) -> str:
+    """The text without quotes, brackets and spaces around it, and without punctuation after it."""
+    return text.rstrip(_AROUND + _PUNCTUATION).lstrip(_AROUND)
+
+
+def _addresses_in(text: str) -> list[str]:
+    """The addresses that a text consists of, each once and in order; none if other words stand beside them."""
+    if link := _MARKDOWN.fullmatch(text.strip()):
+        text = link[2] if link[1].strip() in (link[2], f"mailto:{link[2]}") else ""
+    elif link := _MAILTO.fullmatch(_bare(text)):
+        text = link[1]
+    if bracketed := _IN_BRACKETS.findall(text):
+        outside = _IN_BRACKETS.sub(" ", text)
+        return [] if "@" in outside else list(dict.fromkeys(_bare(address) for address in bracketed))
+    parts = [part for part in (_bare(part) for part in re.split(r"[\s,;]+", text)) if part]
+    return list(dict.fromkeys(parts)) if all(_PLAIN.fullmatch(part) for part in parts) else []
+
+
+def _is_accepted(text: str, info: ValidationInfo) -> bool:
+    """Whether the entry would take an address as it stands."""
+    found = _plain_address(text)
+    try:
+        return found is not None and bool(_trusted_address(*found, info))
+    except ValueError:
+        return False
+
+
+def _meant_otherwise(text: str, info: ValidationInfo) -> str:
+    """A hint for text that holds no address as it should be written."""
+    bare = _bare(text)
+    if _is_address_of_host(bare):
+        return "; an IP address belongs under `networks`"
+    if re.match(r"[^@]*@\*\.", text):
+        return (
+            f"; subdomains must be listed one by one, such as {text.partition('@')[0]}@mail.{text.partition('@*.')[2]}"
+        )
     if text.startswith("@") and a_labels(text[1:]):
         return f'; all mailboxes of the domain are "*{text}", in quotes and with `whole_domain: yes`'
-    if _SPELLED_AT.search(text):
-        return f"; write {_SPELLED_AT.sub('@', text)}"
-    if text and a_labels(text) and "." in text:
+    spelled = _SPELLED_DOT.sub(".", _SPELLED_AT.sub("@", bare))
+    if spelled != bare and _is_accepted(spelled, info):
+        return f"; write {spelled}"
+    if len(words := bare.split()) > 1 and "@" in words[-1] and "@" not in "".join(words[:-1]):
+        joined = "".join(word if word.endswith("-") else f"{word}-" for word in words[:-1]) + words[-1]
+        if _is_accepted(joined, info):
+            return f"; an address holds no space: is it {joined}? Copy it again from the page of the platform"
+    if bare == text and text and a_labels(text) and "." in text:
         return f'; the part before the @ is missing: all mailboxes are "*@{text}" with `whole_domain: yes`'
     return ""
+
+
+def _is_address_of_host(text: str) -> bool:
+    try:
+        return bool(network(text))
+    except ValueError:
+        return False
 
 
 # ---- networks, requirement, id ---------------------------------------------------------------------
@@ -165,14 +260,10 @@ def _entry_network(value: Any) -> IPNetwork:
     found = network(value)
     if found.prefixlen < (least := WIDEST[found.version]):
         raise ValueError(
-            f"it holds {_many(found)} addresses, and each would be trusted: expected the platform's own mail hosts, "
+            f"it holds {many(found)} addresses, and each would be trusted: expected the platform's own mail hosts, "
             f"in networks no wider than /{least}"
         )
     return found
-
-
-def _many(found: IPNetwork) -> str:
-    return f"2^{found.max_prefixlen - found.prefixlen}" if found.version == 6 else f"{found.num_addresses:,}"
 
 
 def needs_networks(value: Require, info: ValidationInfo) -> Require:
@@ -198,6 +289,7 @@ Domain = Annotated[str, BeforeValidator(_domain), _DOMAIN]
 PlatformDomain = Annotated[str, BeforeValidator(_platform_domain), _DOMAIN]
 EvidenceDomain = Annotated[str, BeforeValidator(_evidence_domain), _DOMAIN]
 Signer = Annotated[str, BeforeValidator(_signer), _DOMAIN]
+Sealer = Annotated[str, BeforeValidator(_sealer), _DOMAIN]
 ListedAddress = Annotated[
     tuple[str, str],
     BeforeValidator(_address),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
+from pratique.lookalike import in_ascii
 from pratique.mailbox import UnreadableError, to_a_labels
 from pratique.model import DEFAULT_HEADER, Action, IPNetwork, Verdict
 
@@ -82,7 +84,24 @@ def odd(value: Any) -> str:
         return f"; it holds a {blank}, which cannot be seen: delete it and type the value again"
     if quotes := re.search("[\u2018-\u201f\u00ab\u00bb]", text):
         return f"; {quotes[0]} is no quotation mark to YAML: leave it out, or type a straight one"
+    if dash := _DASHES.search(text):
+        return f"; it contains {named_character(dash[0])}: type a hyphen (-) instead"
     return ""
+
+
+# What word processors and web pages put in place of a hyphen.
+_DASHES = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
+
+
+def named_character(character: str) -> str:
+    """A character for the eye and by its name: two that look alike have different names."""
+    name = unicodedata.name(character, "a character without a name").lower()
+    return f"{character} ({name}, U+{ord(character):04X})" if character.isprintable() else f"U+{ord(character):04X}"
+
+
+def ascii_spelling(text: str) -> str:
+    """The text with dashes as hyphens, outer quotes removed, marks removed and lookalike letters as ASCII ones."""
+    return in_ascii(_DASHES.sub("-", text.strip("\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb\"'")))
 
 
 def network(value: Any) -> IPNetwork:
@@ -99,6 +118,48 @@ def network(value: Any) -> IPNetwork:
         name = "; a host name cannot stand here: write its IP addresses" if a_labels(text) else odd(value)
         raise ValueError(expected + name) from None
     raise ValueError(f"{expected}; a network starts at its first address: write {wider}, or {text.partition('/')[0]}")
+
+
+WIDEST = {4: 16, 6: 32}  # prefix lengths: of the networks of an entry, and of public networks of the site
+
+# Networks of which the site can own all (RFC 1122, 1918, 3927, 4193, 4291, 6598).
+_PRIVATE = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
+            *("::1/128", "fc00::/7", "fe80::/10"),
+        ),
+    )
+)
+
+
+def site_network(value: Any) -> IPNetwork:
+    """A network of hosts that the site trusts more than others. A private one may be of any size."""
+    found = network(value)
+    private = any(found.version == own.version and found.subnet_of(own) for own in _PRIVATE)  # type: ignore[arg-type]
+    if not private and found.prefixlen < (least := WIDEST[found.version]):
+        raise ValueError(
+            f"it holds {many(found)} public addresses, and every host there would be taken for one of yours: "
+            f"expected your own hosts, in networks no wider than /{least}"
+        )
+    return found
+
+
+def many(found: IPNetwork) -> str:
+    """How many addresses a network has, for a person."""
+    return f"2^{found.max_prefixlen - found.prefixlen}" if found.version == 6 else f"{found.num_addresses:,}"
+
+
+def _dns_timeout(value: Any) -> timedelta:
+    """Less than the MTA waits for a milter: Postfix's milter_command_timeout is 30 s."""
+    time = _duration(value)
+    if not timedelta(0) < time < timedelta(seconds=30):
+        raise ValueError(
+            "expected a time below 30s: the mail server gives up on a filter that is silent for longer, and defers "
+            "the message"
+        )
+    return time
 
 
 def _server(value: Any) -> tuple[str, int]:
@@ -261,7 +322,10 @@ StaleFor = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^\d{1,6}[smhd]$"}, {"enum": [0, False, "off"]}]}),
 ]
 Host = Annotated[str, BeforeValidator(host), text_schema("host name", pattern=r"^[^\s_@:/]+$")]
-Network = Annotated[Any, BeforeValidator(network), text_schema("network", pattern=r"^[0-9A-Fa-f:.]+(/\d{1,3})?$")]
+DnsTimeout = Annotated[timedelta, BeforeValidator(_dns_timeout), text_schema("time", pattern=r"^\d{1,6}[smhd]$")]
+SiteNetwork = Annotated[
+    Any, BeforeValidator(site_network), text_schema("network", pattern=r"^[0-9A-Fa-f:.]+(/\d{1,3})?$")
+]
 Text = Annotated[str, BeforeValidator(_text), text_schema()]
 Flag = Annotated[bool, BeforeValidator(flag), WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": _WORDS}]})]
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1 << 30})]
