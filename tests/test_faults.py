@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +14,7 @@ from faults.senders import Senders
 from faults.site import Site
 from faults.wrong import FAULTS, SHORT, WHOLE, Fault, small
 
-ANSWERS = 15.0  # seconds; what was measured stands in docs/reliability.md
+ANSWERS = 60.0  # seconds on a busy machine; what was measured stands in docs/reliability.md
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_no_message_is_lost(fault: Fault, site: Site, senders: Senders) -> None:
-    row = campaign.run(site, senders, *((fault, *WHOLE) if FULL else (small(fault), *SHORT)))
+    seed = int(os.environ.get("PRATIQUE_SEED") or random.randrange(10**6))
+    row = campaign.run(site, senders, fault if FULL else small(fault), WHOLE if FULL else SHORT, seed)
     print(row)
-    assert row.wrong == []
+    assert row.wrong == [], f"again: {row.repeat}"
     assert row.sent == row.fates["delivered"] + row.fates["held"] + row.fates["deferred"]
     assert row.fates["delivered"]
     assert row.fates["held"]

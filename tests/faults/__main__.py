@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 import re
 import sys
 import tempfile
@@ -23,23 +24,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/faults/run", description=__doc__)
     parser.add_argument("--short", action="store_true", help="a tenth of the mail")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what is left to chance, as then")
     parser.add_argument("fault", nargs="*", metavar="FAULT", help=f"only these: {', '.join(FAULTS)}")
     options = parser.parse_args()
     if unknown := set(options.fault) - set(FAULTS):
         parser.error(f"no such fault: {', '.join(unknown)}")
     faults = [FAULTS[name] for name in options.fault] or list(FAULTS.values())
-    each, longest = SHORT if options.short else WHOLE
+    form = SHORT if options.short else WHOLE
+    print(f"seed {options.seed}", file=sys.stderr, flush=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder, Senders() as senders, Site(Path(folder)) as site:
         for fault in faults:
             begun = time.monotonic()
-            row = campaign.run(site, senders, small(fault) if options.short else fault, each, longest)
+            row = campaign.run(site, senders, small(fault) if options.short else fault, form, options.seed)
             rows.append(row)
             print(f"{' | '.join(row.cells())} | {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
             for why, count in row.why.most_common(8):
                 print(f"  deferred: {count} {why}", file=sys.stderr, flush=True)
             for problem in row.wrong[:10]:
                 print(f"  wrong: {problem}", file=sys.stderr, flush=True)
+            if row.wrong:
+                print(f"  again: {row.repeat}", file=sys.stderr, flush=True)
     whole = f"{campaign.table(rows)}\n{sum(row.sent for row in rows)} messages in all, {machine()}.\n"
     print(whole)
     if options.write:

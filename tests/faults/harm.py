@@ -1,15 +1,15 @@
 """What the faults share.
 
 Rules of these modules: a fault is a function that is called while mail comes in, and returns when all is well again.
-It does its harm, and looks at nothing; what became of the mail is looked at elsewhere.
+It does its harm, and counts in `Site.fired` that it did. What became of the mail is looked at elsewhere.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
+
+from faults.site import Site
 
 GoingOn = Callable[[], bool]
 """Whether there is still mail to come under this fault."""
@@ -23,14 +23,14 @@ def at_least(times: int, going_on: GoingOn) -> Iterator[int]:
         count += 1
 
 
+def until_fired(site: Site, what: str, times: int, going_on: GoingOn) -> Iterator[int]:
+    """As `at_least`, and until a counter of what went wrong is above 0, for a minute at most."""
+    deadline = time.monotonic() + 60
+    yield from at_least(times, lambda: going_on() or (not site.fired[what] and time.monotonic() < deadline))
+
+
 def wait(seconds: float, going_on: GoingOn) -> None:
     """Wait so long, and while it is going on."""
     until = time.monotonic() + seconds
     while time.monotonic() < until or going_on():
         time.sleep(0.05)
-
-
-def kill(pid: int, number: int) -> None:
-    """Send a signal, unless the process has ended."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.shapes import text
 from faults import mail
-from faults.harm import GoingOn, at_least, wait
-from faults.mta import one_message
+from faults.harm import GoingOn, at_least, until_fired, wait
+from faults.mta import message_over
 from faults.senders import Sent, sent_over_wire
 from faults.site import Site
 
@@ -26,8 +26,9 @@ def log_full(site: Site, going_on: GoingOn) -> None:
     """The disk of the log is full soon; then there is room again."""
     place = _log_on_small_disk(site)
     for _ in at_least(1, going_on):
-        if not wait_until(lambda: shutil.disk_usage(place.parent).free == 0, 20):
+        if not wait_until(lambda: shutil.disk_usage(place.parent).free == 0):
             raise TimeoutError("the disk does not get full")
+        site.fired["disk full"] += 1
         time.sleep(0.5)
         with place.open("r+b") as file:
             file.truncate()
@@ -50,8 +51,10 @@ def small_log(site: Site) -> str:
     return _log_on_small_disk(site).read_text()
 
 
-def no_log(_site: Site, going_on: GoingOn) -> None:
+def no_log(site: Site, going_on: GoingOn) -> None:
     """Nothing can be written to standard error at all."""
+    for pid in (site.service.pid, *site.service.children()):
+        site.fired["process without a log"] += os.readlink(f"/proc/{pid}/fd/2") == "/dev/full"
     wait(0.5, going_on)
 
 
@@ -65,6 +68,7 @@ _JUMPS = ("+0", "+1h", "-1h", "+30d", "-30d", "+400d", "-20y", "+0")
 def clock_jumps(site: Site, going_on: GoingOn) -> None:
     for n in at_least(len(_JUMPS), going_on):
         _set_clock(site, _JUMPS[n % len(_JUMPS)])
+        site.fired["clock set"] += 1
         time.sleep(0.4)
     _set_clock(site, "+0")
 
@@ -107,13 +111,15 @@ def memory_limit(site: Site, going_on: GoingOn, times: int = 3) -> list[Sent]:
 
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     first = 2_000_000
-    for n in at_least(times, going_on):
+    for n in until_fired(site, "message cut or deferred", times, going_on):
         for pid in site.service.children():
             with contextlib.suppress(OSError):
                 size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
                 resource.prlimit(pid, resource.RLIMIT_AS, (size + ((4, 16, 40)[n % 3] << 20), unlimited[1]))
         with ThreadPoolExecutor(8) as pool:
-            found += pool.map(large, range(first, first + 24))
+            sent = list(pool.map(large, range(first, first + 24)))
+        site.fired["message cut or deferred"] += sum(one.fate == "deferred" for one in sent)
+        found += sent
         first += 24
     for pid in site.service.children():
         with contextlib.suppress(OSError):
@@ -121,11 +127,14 @@ def memory_limit(site: Site, going_on: GoingOn, times: int = 3) -> list[Sent]:
     return found
 
 
+_SPARE = 5  # descriptors with which a worker may stop accepting, to have some for what it has in hand
+
+
 def no_descriptors(site: Site, going_on: GoingOn) -> list[Sent]:
     """A worker may open no more files than it has, and a few."""
     found: list[Sent] = []
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for n in at_least(1, going_on):
+    for n in until_fired(site, "worker at its limit of descriptors", 1, going_on):
         for pid in site.service.children():
             with contextlib.suppress(OSError):
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, (24, limits[1]))
@@ -142,7 +151,12 @@ def no_descriptors(site: Site, going_on: GoingOn) -> list[Sent]:
 
             for result in pool.map(opened, range(2_000_000 + 60 * n, 2_000_060 + 60 * n)):
                 found.append(result) if isinstance(result, Sent) else clients.append(result)
-            found += pool.map(one_message, clients)
+            for pid in site.service.children():
+                with contextlib.suppress(OSError):
+                    site.fired["worker at its limit of descriptors"] += (
+                        len(os.listdir(f"/proc/{pid}/fd")) >= 24 - _SPARE
+                    )
+            found += pool.map(message_over, clients)
         for pid in site.service.children():
             with contextlib.suppress(OSError):
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)

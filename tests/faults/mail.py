@@ -97,6 +97,9 @@ def kinds() -> dict[str, list[_Kind]]:
     }
 
 
+UNKNOWN = 4_000_000  # the first number of forgeries, each of which needs DNS names that the service has never seen
+ORDINARY = 5_000_000  # the first number of mail that needs no DNS
+
 _TURN = (
     *("signed", "ordinary", "fresh", "forged signature", "spf", "ordinary", "dated", "imitation", "fresh"),
     *("ordinary", "forged sender", "fresh", "signed", "ordinary", "spf", "forged signature", "fresh", "large"),
@@ -105,11 +108,20 @@ _TURN = (
 
 def message(number: int) -> Message:
     """The message of a number."""
-    name = _TURN[number % len(_TURN)]
-    several = kinds()[name]
-    kind = several[number // 3 % len(several)]
+    if UNKNOWN <= number < ORDINARY:
+        name, kind = "unknown names", _unknown(number)
+    else:
+        name = "ordinary" if number >= ORDINARY else _TURN[number % len(_TURN)]
+        several = kinds()[name]
+        kind = several[number // 3 % len(several)]
     fields = [(b"X-Number", b" %d" % number), *_FORGED, *kind.fields]
     return Message(number, name, fields, kind.body, kind.mail_from, kind.client, kind.deserves, kind.held)
+
+
+def _unknown(number: int) -> _Kind:
+    body = text(1000)
+    fields = [garbage(body, s=f"u{number}"), *header()]
+    return _Kind(fields, body, f"a@u{number}.evil.example", FORGER, "unverified", True)
 
 
 def number_of(octets: bytes) -> int:

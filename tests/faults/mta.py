@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import struct
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from faults import mail
-from faults.harm import GoingOn, at_least, kill
+from faults.harm import GoingOn, at_least
 from faults.senders import Sent, sent_over_wire
 from faults.site import Site
 
@@ -26,10 +27,13 @@ def mta_restarted(site: Site, going_on: GoingOn) -> None:
         if n % 2:
             for name in ("smtpd", "cleanup"):
                 for pid in _postfix_processes(site, name):
-                    kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        site.fired["process of the MTA killed"] += 1
             time.sleep(1.2)  # the master does not begin another one at once
         else:
             site.postfix.restart()
+            site.fired["MTA restarted"] += 1
             time.sleep(0.3)
 
 
@@ -63,10 +67,12 @@ def connections_cut(site: Site, going_on: GoingOn) -> None:
             if n % 2:
                 client.send_packet(b"L")  # a field without a name
             _cut(client, reset=n % 4 > 1)
+            site.fired["connection cut"] += 1
         raw = socket.socket(socket.AF_UNIX)
         with raw, contextlib.suppress(OSError):
             raw.connect(site.address.partition(":")[2])
             raw.sendall((b"", b"\0\0", struct.pack("!Ic", 13, b"O"), b"GET / HTTP/1.0\r\n\r\n", b"\xff" * 64)[n % 5])
+            site.fired["connection of another protocol"] += 1
         time.sleep(0.01)
 
 
@@ -92,19 +98,22 @@ def thousand_connections(site: Site, going_on: GoingOn) -> list[Sent]:
                 clients.append((number, client))
             except OSError as problem:
                 found.append(Sent(number, "wire", "deferred", why=repr(problem)))
+        site.fired["connections open at once"] += len(clients)
         with ThreadPoolExecutor(16) as pool:
-            found += pool.map(one_message, clients)
+            found += pool.map(message_over, clients)
     return found
 
 
-def one_message(job: tuple[int, MilterClient]) -> Sent:
+def message_over(job: tuple[int, MilterClient]) -> Sent:
+    """Send a message over a connection that has said HELO."""
     number, client = job
-    message = mail.message(number)
+    message, begun = mail.message(number), time.monotonic()
     try:
         with client:
             return sent_over_wire(
                 number,
                 client.message(message.fields, message.body, mail_from=message.mail_from, queue_id=f"4Q{number}"),
+                time.monotonic() - begun,
             )
     except OSError as problem:
         return Sent(number, "wire", "deferred", why=repr(problem))

@@ -26,7 +26,7 @@ _PATIENCE = 30.0  # seconds for an answer: longer than a worker that hangs may l
 
 @dataclass(frozen=True)
 class Sent:
-    """A message, and what became of it: `delivered`, `held`, `deferred`, `lost`; through Postfix `queued` (what follows
+    """A message and what became of it: `delivered`, `held`, `deferred`, `lost`; through Postfix `queued` (what follows
     is seen in its folders) and `unanswered` (the connection broke where the reply was due)."""
 
     number: int
@@ -34,6 +34,7 @@ class Sent:
     fate: str
     verdict: str = ""
     why: str = ""
+    seconds: float = 0.0  # from the connection to the answer
 
 
 _counter: Any = None
@@ -148,7 +149,7 @@ def wire(address: str, numbers: Iterator[int]) -> Iterator[Sent]:
     client: MilterClient | None = None
     left, known = 0, ""
     for number in numbers:
-        message = mail.message(number)
+        message, begun = mail.message(number), time.monotonic()
         try:
             if client and (not left or known != message.client):
                 client.quit()
@@ -159,30 +160,42 @@ def wire(address: str, numbers: Iterator[int]) -> Iterator[Sent]:
                 left, known = _PER_CONNECTION, message.client
             left -= 1
             outcome = client.message(message.fields, message.body, mail_from=message.mail_from, queue_id=f"4Q{number}")
-            yield sent_over_wire(number, outcome)
+            yield sent_over_wire(number, outcome, time.monotonic() - begun)
         except OSError as problem:
             with contextlib.suppress(Exception):
                 if client:
                     client.drop()
             client = None
-            yield Sent(number, "wire", "deferred", why=repr(problem)[:200])
+            yield Sent(number, "wire", "deferred", why=repr(problem)[:200], seconds=time.monotonic() - begun)
             time.sleep(0.05)  # an MTA does not come again at once
     if client:
         client.quit()
 
 
-def sent_over_wire(number: int, outcome: Outcome) -> Sent:
-    """What an MTA makes of the milter's answer."""
+def sent_over_wire(number: int, outcome: Outcome, seconds: float = 0.0) -> Sent:
+    """What an MTA makes of the milter's answer, which came after so many seconds."""
     match outcome.response:
         case "continue" | "accept":
             header = b"".join(b"%s:%s\r\n" % field for field in outcome.fields)
             fate = "delivered" if outcome.quarantine is None else "held"
-            return Sent(number, "wire", fate, mail.verdict(header))
+            return Sent(number, "wire", fate, mail.verdict(header), seconds=seconds)
         case "tempfail":
-            return Sent(number, "wire", "deferred", why="tempfail")
+            return Sent(number, "wire", "deferred", why="tempfail", seconds=seconds)
         case "replycode" if (outcome.reply or "").startswith("4"):
-            return Sent(number, "wire", "deferred", why=outcome.reply or "")
+            return Sent(number, "wire", "deferred", why=outcome.reply or "", seconds=seconds)
     return Sent(number, "wire", "lost", why=f"{outcome.response} {outcome.reply}")
+
+
+def one_message(address: str, number: int, patience: float = _PATIENCE) -> Sent:
+    """Send a message over the wire, over a connection of its own."""
+    message, begun = mail.message(number), time.monotonic()
+    try:
+        with MilterClient(address, patience) as client:
+            client.connect(message.client, helo="out.mailer.example")
+            outcome = client.message(message.fields, message.body, mail_from=message.mail_from, queue_id=f"4Q{number}")
+            return sent_over_wire(number, outcome, time.monotonic() - begun)
+    except OSError as problem:
+        return Sent(number, "wire", "deferred", why=repr(problem)[:200], seconds=time.monotonic() - begun)
 
 
 # ---- through Postfix -----------------------------------------------------------------------------------
@@ -191,19 +204,21 @@ def sent_over_wire(number: int, outcome: Outcome) -> Sent:
 def smtp(port: str, numbers: Iterator[int]) -> Iterator[Sent]:
     """Send each over an SMTP connection of its own."""
     for number in numbers:
-        message = mail.message(number)
+        message, begun = mail.message(number), time.monotonic()
         asked = False
         try:
             with Connection(int(port), message.client, "out.mailer.example", timeout=_PATIENCE + 10) as connection:
                 asked = True
                 reply = connection.message(message.octets(), message.mail_from, [mail.BOX])
+                seconds = time.monotonic() - begun
                 if reply.code == 250:
-                    yield Sent(number, "smtp", "queued", why=str(reply.queue_id))
+                    yield Sent(number, "smtp", "queued", why=str(reply.queue_id), seconds=seconds)
                 else:
                     fate = "deferred" if 400 <= reply.code < 500 else "lost"
-                    yield Sent(number, "smtp", fate, why=f"{reply.stage} {reply.code} {reply.text}")
+                    yield Sent(number, "smtp", fate, why=f"{reply.stage} {reply.code} {reply.text}", seconds=seconds)
                 with contextlib.suppress(OSError):
                     connection.quit()
         except OSError as problem:
-            yield Sent(number, "smtp", "unanswered" if asked else "deferred", why=repr(problem)[:200])
+            fate = "unanswered" if asked else "deferred"
+            yield Sent(number, "smtp", fate, why=repr(problem)[:200], seconds=time.monotonic() - begun)
             time.sleep(0.05)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
+import signal
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,12 +32,27 @@ from harness.service import Service
 from harness.stand import SHIPPED, shipped_main_cf
 
 # As the service runs here: a worker that hangs is found in 3 seconds, not in 15, and connections that libmilter forgot
-# in 2, not in 10, so that there is time for all faults.
+# in 2, not in 10, so that there is time for all faults. The parent writes down which workers ended without its order:
+# to a file that is open from the start, because some faults leave it no descriptors.
 _CHANGES = """
+    import os
     import pratique.service.crew as crew
     import pratique.service.worker as worker
     crew.SILENCE, crew.START = 3, 10
     worker.LOOK = 1
+    ends = os.open({ends!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    ended, hear = crew.Crew.ended, crew.Crew._hear
+    def noted_end(self, pid, status):
+        one = self.workers.get(pid)
+        if one is not None and not one.going:
+            os.write(ends, b"%d %d\\n" % (pid, status))
+        return ended(self, pid, status)
+    def noted_leave(self, one):
+        before = one.going
+        hear(self, one)
+        if one.going and not before:
+            os.write(ends, b"%d leaves\\n" % one.child.pid)
+    crew.Crew.ended, crew.Crew._hear = noted_end, noted_leave
     from pratique.cli import main
     main()
     """
@@ -66,6 +84,14 @@ def figures(pid: int) -> Figures:
         time.sleep(0.05)
 
 
+def state(pid: int) -> str:
+    """The letter of a process' state: T stopped, Z ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
 class Site:
     """Runs while the context is open; the service only between `serve` and `close`."""
 
@@ -75,13 +101,21 @@ class Site:
         self.dns = DnsServer(mail.ZONE, self.port)
         self.postfix = Postfix(main_cf={"milter_default_action": "accept"} | shipped_main_cf())
         self.address = f"unix:{self.postfix.socket_directory}/milter.sock"
-        self.config = folder / "pratique.yaml"
+        (folder / "first").mkdir()
+        (folder / "current").symlink_to("first")  # as where each release has a folder of its own
+        self.config = folder / "current" / "pratique.yaml"
+        self._log = folder / "log"
         self._running = ExitStack()
         self._service: Service | None = None
         self.start_took = 0.0  # seconds, of the last restart
         self._program: list[str | Path] = []
         self._environment: dict[str, str] = {}
-        (folder / "program.py").write_text(textwrap.dedent(_CHANGES))
+        self.processes = 2  # children of the parent when all is well
+        self.random = random.Random()
+        self.fired: Counter[str] = Counter()  # how often each thing that was to go wrong did
+        self.harmed: set[int] = set()  # processes that were killed or stopped on purpose
+        self._ends = folder / "ends"
+        (folder / "program.py").write_text(textwrap.dedent(_CHANGES).format(ends=str(self._ends)))
 
     def __enter__(self) -> Site:
         with ExitStack() as running:
@@ -95,7 +129,37 @@ class Site:
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
+    def begin(self, seed: str) -> None:
+        """Before each fault: nothing has gone wrong yet, and what is left to chance is decided by the seed."""
+        self.random.seed(seed)
+        self.fired.clear()
+        self.harmed.clear()
+        self._ends.unlink(missing_ok=True)
+
     # ---- the service
+
+    def harm(self, pid: int, number: int) -> None:
+        """Send a signal to a process of the service, unless it has ended."""
+        self.harmed.add(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def stand_still(self, seconds: float) -> None:
+        """Stop all workers for some time, as a busy hypervisor or a snapshot does."""
+        stopped = self.service.children()
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        self.fired["workers stood still"] += sum(state(pid) == "T" for pid in stopped)
+        time.sleep(seconds)
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def ended_by_themselves(self) -> list[str]:
+        """The workers that ended, or left, without an order of the parent and without harm done to them."""
+        lines = self._ends.read_text().splitlines() if self._ends.exists() else []
+        return [line for line in lines if int(line.split()[0]) not in self.harmed]
 
     @property
     def service(self) -> Service:
@@ -109,7 +173,7 @@ class Site:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Start the service, its settings laid over those of the campaign."""
-        shutil.copy(SHIPPED / "trusted-senders.yaml", self.folder)
+        shutil.copy(SHIPPED / "trusted-senders.yaml", self.config.parent)
         all_settings: dict[str, Any] = {
             "socket": self.address,
             "workers": 2,
@@ -120,15 +184,16 @@ class Site:
         } | dict(settings)
         all_settings["dns"] = {"servers": [self.dns.address], "timeout": "3s"} | settings.get("dns", {})
         self.config.write_text(yaml.safe_dump(all_settings))
-        self.config.with_suffix(".log").unlink(missing_ok=True)
+        self.processes = all_settings["workers"] + ("metrics" in all_settings)
+        self._log.unlink(missing_ok=True)
         self._program = [*wrapper, sys.executable, self.folder / "program.py"]
         self._environment = dict(environment or {})
         self._start()
         self.start_took = 0.0
-        wait_until(lambda: len(self.service.children()) == 2, 10)
+        wait_until(lambda: len(self.service.children()) == self.processes)
 
     def _start(self) -> None:
-        self._service = Service(self.config, self.address, self._program, **self._environment)
+        self._service = Service(self.config, self.address, self._program, log=self._log, **self._environment)
         self._service.__enter__()
 
     def restart(self) -> None:
@@ -183,7 +248,7 @@ class Site:
 
     # ---- what has arrived
 
-    def arrived(self, patience: float = 60) -> list[tuple[int, Sent]]:
+    def arrived(self, patience: float = 120) -> list[tuple[int, Sent]]:
         """Every message in Postfix's mailboxes and hold queue, each taken away; the queue is waited for."""
         queue = self.postfix.queue_directory
         on_its_way = [queue / name for name in ("maildrop", "incoming", "active", "deferred")]

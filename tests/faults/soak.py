@@ -27,6 +27,7 @@ def main() -> int:
     looks: list[tuple[float, int, Figures]] = []
     row = campaign.Row("soak")
     with tempfile.TemporaryDirectory() as folder, Senders() as senders, Site(Path(folder)) as site:
+        site.begin("soak")
         site.serve({"log": {"level": "warning"}})
         begun, first = time.monotonic(), 0
         while (passed := time.monotonic() - begun) < 60 * options.minutes:

@@ -20,13 +20,14 @@ class Service:
     """Serves with a configuration file until the context is left. `program` stands in for `pratique`."""
 
     def __init__(
-        self, config: Path, address: str, program: Sequence[str | Path] = (PROGRAM,), **environment: str
-    ) -> None:
+        self, config: Path, address: str, program: Sequence[str | Path] = (PROGRAM,), *, log: Path | None = None,
+        **environment: str,
+    ) -> None:  # fmt: skip
         self.address = address
         self._config = config
         self._program = program
         self._environment = dict(os.environ) | environment
-        self._log = config.with_suffix(".log")
+        self._log = log or config.with_suffix(".log")
 
     def __enter__(self) -> Service:
         self._server = Server([*self._program, "run", "--config", self._config], self._log, env=self._environment)
