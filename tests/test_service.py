@@ -640,10 +640,10 @@ def test_without_rights_the_socket_survives_workers_and_reloads(for_nobody: Path
     [
         ("folder", 73, "Permission denied: {folder}/socket belongs to root, and we run as nobody"),
         ("hidden folder", 73, "Permission denied"),
-        ("config", 78, "{folder}/pratique.yaml: Permission denied"),
-        ("list", 78, "{folder}/trusted-senders.yaml: Permission denied"),
-        ("folder of lists", 78, "{folder}/lists: Permission denied"),
-        ("hidden folder of lists", 78, "{folder}/hidden/lists: Permission denied"),
+        ("config", 78, "{folder}/pratique.yaml: permission denied: nobody may not read pratique.yaml (owner root"),
+        ("list", 78, "{folder}/trusted-senders.yaml: permission denied: nobody may not read trusted-senders.yaml"),
+        ("folder of lists", 78, "{folder}/lists: permission denied: nobody may not read lists (owner root"),
+        ("hidden folder of lists", 78, "permission denied: nobody may not enter the folder {folder}/hidden (owner"),
     ],
 )
 def test_a_wrong_owner_is_one_clear_line(wrong: str, status: int, text: str, for_nobody: Path) -> None:

@@ -16,7 +16,7 @@ import click
 
 from pratique import __version__, service
 
-from .common import EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings
+from .common import EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings, refuse_root, refused
 
 
 def main() -> None:
@@ -36,7 +36,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception:
+    except Exception as problem:
+        if isinstance(problem, OSError) and (told := refused(problem)):
+            click.echo(f"pratique: {told}", err=True)
+            sys.exit(os.EX_NOPERM if isinstance(problem, PermissionError) else os.EX_IOERR)
         traceback.print_exc()
         sys.exit(EX_SOFTWARE)
 
@@ -65,8 +68,12 @@ def commands() -> None:
 @commands.command()
 @config_option
 def run(config: Path) -> None:
-    """Serve as a milter, in the foreground, until SIGTERM."""
+    """Serve as a milter, in the foreground, until SIGTERM.
+
+    As root only where the folder of the socket is root's own.
+    """
     settings = load_settings(config)
+    refuse_root(settings.socket)
     service.set_up_log(settings)
     try:
         service.run(config, settings)

@@ -23,6 +23,7 @@ from pratique.config.catalogue import Platform, parse_catalogue
 from pratique.config.document import Document
 from pratique.config.insertion import InsertionError, entry_lines, with_entry
 from pratique.model import Address, Entry, ascii_lower
+from pratique.rights import refusal
 
 from .common import EX_CANTCREAT, EX_CONFIG, EX_USAGE, CommandError, config_option, safe
 
@@ -54,7 +55,7 @@ def command() -> None:
 
 catalogue_option = click.option(
     "--catalogue",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="the catalogue  [default: catalogue.yaml beside the --config file]",
 )
@@ -64,7 +65,7 @@ id_argument = click.argument("platform", metavar="ID")
 
 def _read(catalogue: Path | None, config: Path) -> dict[str, Platform]:
     beside = config.parent / "catalogue.yaml"
-    file = catalogue or (_CHECKOUT if not beside.exists() and _CHECKOUT.exists() else beside)
+    file = catalogue or (_CHECKOUT if not os.path.exists(beside) and _CHECKOUT.exists() else beside)
     try:
         return parse_catalogue(_text(file), str(file))
     except ConfigError as problem:
@@ -199,11 +200,12 @@ def add(config: Path, catalogue: Path | None, yes: bool, platform: str) -> None:
         settings = load(config, instead={file: text})
     except (ConfigError, CommandError) as problem:
         told = _config_error(problem) if isinstance(problem, ConfigError) else problem
-        raise CommandError(f"{told}\npratique: nothing was changed", EX_CONFIG) from None
+        separator = "; " if ": permission denied" in str(told) else "\npratique: "
+        raise CommandError(f"{told}{separator}nothing was changed", EX_CONFIG) from None
     entry = settings.senders.entry(platform)
     if entry is None or set(entry.addresses) != {tuple(a.rsplit("@", 1)) for a in found.trusted}:
         raise CommandError(f"{file}: read again, the entry is another one; nothing was changed", EX_CONFIG)
-    _replace(file, text)
+    _write(file, text)
     click.echo(f"{file}: added {platform}\n{platform} {_meaning(found)}\nTo take it into use: pratique reload")
 
 
@@ -211,12 +213,13 @@ def _with(name: str, platform: Platform, config: Path) -> tuple[Path, str]:
     """The file to write, and its text with the entry. Raises ConfigError, CommandError."""
     service = parse_service(_text(config), str(config))
     senders = config.parent / service.senders
-    files = sorted(senders.glob("*.yaml")) if senders.is_dir() else [senders]
+    is_folder = os.path.isdir(senders)
+    files = sorted(senders.glob("*.yaml")) if is_folder else [senders]
     for file in files:
         _refuse_double(name, platform, Document(_text(file), str(file)))
-    if senders.is_dir():
+    if is_folder:
         file = senders / f"{name}.yaml"
-        if file.exists():
+        if os.path.exists(file):
             raise CommandError(f"{file}: the file is there already", EX_CONFIG)
         return file, "\n".join(["senders:", *entry_lines(name, platform.entry())]) + "\n"
     try:
@@ -230,7 +233,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8")
     except OSError as problem:
-        raise CommandError(f"{file}: {problem.strerror}", EX_CONFIG) from None
+        raise CommandError(f"{file}: {refusal(problem, file)}", EX_CONFIG) from None
     except UnicodeDecodeError as problem:
         raise CommandError(
             f"{file}: not UTF-8, at octet {problem.start + 1}: save the file as UTF-8", EX_CONFIG
@@ -259,27 +262,67 @@ def _covers(pattern: str, address: str) -> bool:
     return Entry("", "", domain, ((local, domain),)).lists(Address(other, other_domain))
 
 
-def _replace(file: Path, text: str) -> None:
-    """Put the text in the place of a file in one step; mode and owner are kept, a symbolic link stays one."""
+def _write(file: Path, text: str) -> None:
+    """Put the text into a file: mode, owner and group are kept, a symbolic link stays one.
+
+    The file is replaced in one step. Where we could not keep its owner (a member of a group that may write to it), or
+    may not write to its folder, the text is written into it, once there is room for all of it.
+    """
     target = file.resolve()
-    like = target if target.exists() else next(iter(sorted(target.parent.glob("*.yaml"))), None)
+    what = "replace"
+    try:
+        old = target.stat() if target.exists() else None
+        if old and (not os.access(target.parent, os.W_OK) or os.geteuid() not in (0, old.st_uid)):
+            what = "write"
+            _overwrite(target, text.encode("utf-8"))
+        else:
+            _replace(target, old or _neighbour(target), text.encode("utf-8"))
+    except OSError as problem:
+        raise CommandError(f"{file}: {refusal(problem, target, what)}; nothing was changed", EX_CANTCREAT) from None
+
+
+def _neighbour(target: Path) -> os.stat_result | None:
+    """What a new file of a folder is to be like: another one there."""
+    others = sorted(target.parent.glob("*.yaml"))
+    return others[0].stat() if others else None
+
+
+def _replace(target: Path, like: os.stat_result | None, octets: bytes) -> None:
+    """Make the file anew, and put it in the place of the old one in one step."""
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as output:
             if like:
-                status = like.stat()
-                os.fchmod(handle, status.st_mode & 0o7777)
-                if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(handle, status.st_uid, status.st_gid)
-            output.write(text.encode("utf-8"))
+                if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(handle, like.st_uid if os.geteuid() == 0 else -1, like.st_gid)
+                os.fchmod(handle, like.st_mode & 0o7777)
+            output.write(octets)
             output.flush()
             os.fsync(handle)
         os.replace(temporary, target)
         _sync(target.parent)
-    except OSError as problem:
+    except OSError:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise CommandError(f"{file}: {problem.strerror}; nothing was changed", EX_CANTCREAT) from None
+        raise
+
+
+def _overwrite(target: Path, octets: bytes) -> None:
+    """Write into the file that is there. Room is asked for first, so that a full disk changes nothing."""
+    handle = os.open(target, os.O_WRONLY)
+    try:
+        size = os.fstat(handle).st_size
+        try:
+            os.posix_fallocate(handle, 0, max(len(octets), 1))
+        except OSError:
+            os.ftruncate(handle, size)
+            raise
+        with os.fdopen(os.dup(handle), "wb") as output:
+            output.write(octets)
+        os.ftruncate(handle, len(octets))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync(folder: Path) -> None:

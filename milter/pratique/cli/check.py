@@ -22,7 +22,7 @@ EX_DIFFERENT = 1
 @config_option
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="OLD",
     help="an older list, or an older service's file: print what has changed in trust; exit 0 same, 1 different",
 )

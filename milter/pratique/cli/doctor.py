@@ -20,6 +20,7 @@ from pratique.logbook import LONGEST_LINE, Seen, read
 from pratique.model import Alignment, DkimEvidence, Entry, Settings
 from pratique.reasons import Reason
 from pratique.resolver import Lookups, Resolver
+from pratique.rights import refusal
 
 from .common import (
     EX_DATAERR,
@@ -95,7 +96,7 @@ def _lines(logs: tuple[str, ...]) -> Iterator[str]:
                 while line := source.readline(LONGEST_LINE + 1):
                     yield line
         except OSError as problem:
-            raise CommandError(f"{name}: cannot read the log: {problem.strerror}", EX_DATAERR) from None
+            raise CommandError(f"{name}: cannot read the log: {refusal(problem, name)}", EX_DATAERR) from None
 
 
 @contextmanager

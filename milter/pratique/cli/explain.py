@@ -34,6 +34,7 @@ from pratique.model import (
 )
 from pratique.reasons import Reason
 from pratique.resolver import Resolver
+from pratique.rights import refusal
 
 from .common import EX_DATAERR, config_option, load_settings, open_resolver, safe, zone_option
 
@@ -69,7 +70,7 @@ def command(
                 decision = judge(source, session, settings, resolver)
         except (OSError, stored.MessageError) as problem:
             failed = True
-            text = getattr(problem, "strerror", None) or str(problem)
+            text = refusal(problem, name) if isinstance(problem, OSError) else str(problem)
             click.echo(f"pratique: {name}: cannot read a message: {text}", err=True)
             continue
         if as_json:

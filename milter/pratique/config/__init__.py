@@ -19,8 +19,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from pratique.model import Entry, Settings, TrustedList
+from pratique.rights import refusal
 
-from .document import ConfigError, Document, Place, Problem
+from .document import ConfigError, Document, NotPermittedError, Place, Problem
 from .files import SenderFile, SendersFile, ServiceFile
 from .lists import Placed, hidden, overlaps, warnings_of
 from .trusted import Site
@@ -133,7 +134,11 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
     folder = path.parent / (named if isinstance(named, str) else ServiceFile().senders)
     own = frozenset(service.local_domains) if service else frozenset()
     entries: list[Placed] = []
-    files = _list_files(folder, instead)
+    files: list[Path] = []
+    try:
+        files = _list_files(folder, instead)
+    except ConfigError as wrong:
+        errors += wrong.problems
     for file in files:
         try:
             text = instead[file] if file in instead else read_text(file)
@@ -156,19 +161,21 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
 
 
 def _list_files(path: Path, instead: Iterable[Path]) -> list[Path]:
-    """The list's own file, or the .yaml files of a folder, with those that are to be in it."""
+    """The list's own file, or the .yaml files of a folder, with those that are to be in it. Raises ConfigError."""
     try:
         if not path.is_dir():
             return [path]
         names = {path / name for name in os.listdir(path) if name.endswith(".yaml")}
         return sorted(names | {file for file in instead if file.parent == path}) or [path / "*.yaml"]
+    except PermissionError as problem:
+        raise NotPermittedError([Problem(str(path), 0, 0, refusal(problem, path))]) from None
     except OSError:
         return [path]
 
 
 def _no_list(wrong: ConfigError, document: Document) -> Iterable[Problem]:
     place: Place = ("senders",)
-    if place in document:
+    if place in document and not isinstance(wrong, NotPermittedError):
         return [document.at(place, f"found {p}: expected a file, or a folder of .yaml files") for p in wrong.problems]
     return _with_hint(
         wrong, f"the list of trusted senders belongs here, or its path under `senders:` in {document.file}"
@@ -176,6 +183,8 @@ def _no_list(wrong: ConfigError, document: Document) -> Iterable[Problem]:
 
 
 def _with_hint(wrong: ConfigError, hint: str) -> tuple[Problem, ...]:
+    if isinstance(wrong, NotPermittedError):
+        return tuple(wrong.problems)
     return tuple(p if p.line else Problem(p.file, 0, 0, f"{p.text}: {hint}") for p in wrong.problems)
 
 
@@ -183,6 +192,8 @@ def read_text(path: Path) -> str:
     """A file's text; a byte order mark, which some editors write, is no part of it. Raises ConfigError."""
     try:
         octets = path.read_bytes()
+    except PermissionError as problem:
+        raise NotPermittedError([Problem(str(path), 0, 0, refusal(problem, path))]) from None
     except (OSError, ValueError) as problem:
         text = getattr(problem, "strerror", None) or "cannot be read"
         raise ConfigError([Problem(str(path), 0, 0, text)]) from None

@@ -46,6 +46,10 @@ class ConfigError(Exception):
         super().__init__("\n".join(map(str, problems)))
 
 
+class NotPermittedError(ConfigError):
+    """A file that we have no right to read."""
+
+
 class _Mark(Protocol):
     """A place in a file: line and column count from 0."""
 

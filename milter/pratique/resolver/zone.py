@@ -19,6 +19,7 @@ import dns.transaction
 import dns.zonefile
 
 from pratique.model import DnsAnswer, DnsStatus, Question
+from pratique.rights import refusal
 
 from .lookups import DnsConfigError
 from .records import absolute, answer
@@ -54,7 +55,7 @@ class ZoneResolver:
         try:
             return cls(path.read_text(encoding="utf-8"), str(path))
         except OSError as problem:
-            raise DnsConfigError(f"{path}: cannot read the zone file: {problem.strerror}") from None
+            raise DnsConfigError(f"{path}: cannot read the zone file: {refusal(problem, path)}") from None
         except UnicodeError:
             raise DnsConfigError(f"{path}: the zone file is not UTF-8 text") from None
 
