@@ -227,7 +227,7 @@ def test_behind_sendmail_the_socket_lies_in_run(site: Container) -> None:
 def test_rspamd_by_the_readme_alone(site: Container) -> None:
     """The lines of README, "Tell your spam filter", as they stand there. There is no DNS: the client's network is the
     proof, and what rspamd says of a text is written into its log."""
-    readme = (ROOT / "README.md").read_text().partition("\nWith rspamd, ")[2].partition("\n\n")[2]
+    readme = (ROOT / "README.md").read_text().partition("\nWith rspamd:\n\n")[2]
     lines = re.match(r"(?:    .*\n)+", readme)
     assert lines
     good = site.run(f"cat {LIST}; true > /var/log/rspamd/rspamd.log")
@@ -240,6 +240,9 @@ def test_rspamd_by_the_readme_alone(site: Container) -> None:
         log = "cat /var/log/rspamd/rspamd.log"
         assert wait_until(lambda: "PRATIQUE_DOUBT" in site.run(log), 20)
         assert "PRATIQUE_PASS(-1000.00)" in site.run(log)
+        test = re.search(r"(?m)^    (printf .* \| rspamc symbols)$", readme)
+        assert test
+        assert "PRATIQUE_PASS (-1000.00)" in site.run(test[1])
     finally:
         site.write(LIST, good)
         site.run("postconf -e 'smtpd_milters = { unix:pratique/milter.sock, default_action=tempfail }'")

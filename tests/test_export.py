@@ -160,7 +160,7 @@ GRAMMAR = {
         r'  type = "[a-z_]+"[A-Za-z_"=;: ]*',
         rf'  symbol = "{_NAME}"; group = "pratique"; score = 0\.0;',
         r"  map = \[",
-        rf"    '/\^{_PATTERN}(?:\$|:s=)/i',",
+        rf"    '\(\?i\)\^{_PATTERN}(?:\$|:s=)',",  # no slash first: rspamd 3.12 takes such a map for a file
         r"    '[0-9a-f:./]+',",
         r"  \];",
         r"\}\}|  \}|\}",

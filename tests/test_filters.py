@@ -96,12 +96,19 @@ def new_stand(folder: Path) -> Stand:
     senders = {name: entry | SENDERS[name] for name, entry in senders.items()}
     (folder / "senders.yaml").write_text(yaml.safe_dump({"senders": senders}))
     here: dict[str, Any] = {"senders": str(folder / "senders.yaml"), "local_domains": ["commune.example"]}
-    return Stand(SHIPPED / "pratique.yaml", ZONE, **here)
+    return Stand(SHIPPED / "pratique.yaml", ZONE, second_cleanup=True, **here)
 
 
 def shipped(name: str) -> str:
-    """A file of config/."""
-    return (SHIPPED / name).read_text()
+    """A file of config/, with the name of the MX host filled in."""
+    return unfilled(name).replace("^MX-HOST^", "mx1.example.org")
+
+
+def unfilled(name: str) -> str:
+    """A file of config/ as it is shipped."""
+    text = (SHIPPED / name).read_text()
+    assert "^MX-HOST^" in text
+    return text
 
 
 def rspamd_files() -> dict[str, str]:
@@ -331,6 +338,29 @@ def test_while_pratique_is_down_nothing_comes_in(site: Site) -> None:
         site.stand.start_filter()
 
 
+def test_a_forged_field_gains_nothing_while_the_filter_is_away_or_gone(site: Site) -> None:
+    """The spam filter still believes the field: uninstalled, or stopped where the postmaster made it optional."""
+    postfix = site.stand.postfix
+    milters = postfix.main_cf["smtpd_milters"]
+    ours = "{ unix:pratique/milter.sock, default_action=tempfail }"
+    assert ours in milters
+    others = ", ".join([*site.before, *site.behind])
+    site.stand.stop_filter()
+    try:
+        for setting in (others, milters.replace("tempfail", "accept")):
+            postfix.main_cf["smtpd_milters"] = setting
+            postfix.restart()
+            for forged in (FORGED_FIELD, FORGED_HELD, FORGED_FIELD.replace("X-T", "x-t")):
+                message = notice(OPIC, SPAM, more=forged)
+                what, content = fate(site, message, send(site, message))
+                assert what == "quarantine", setting
+                assert b"x-trusted-sender" not in content.lower()
+    finally:
+        postfix.main_cf["smtpd_milters"] = milters
+        site.stand.start_filter()
+        postfix.restart()
+
+
 # ---- the files by themselves -----------------------------------------------------------------------------------
 
 _END = "host=mx1.example.org"
@@ -341,10 +371,24 @@ FIELDS = {
     f"imitation; sender=visma-opic; reason=domain-imitates; {_END}": "doubt",
     f"imitation; sender=visma-opic; reason=list-rewritten; {_END}": "",
     f"unlisted; sender=visma-opic; by=spf; {_END}": "",
-    f"undetermined; sender=visma-opic; reason=dns-temperror; {_END}": "",
+    f"undetermined; sender=visma-opic; reason=dns-temperror; {_END}": "doubt",
     f"unclaimed; {_END}": "",
     f"observed; would=verified; sender=visma-opic; by=dkim; {_END}": "",
+    # Not of this host.
+    "verified; sender=visma-opic; by=dkim; host=mx2.example.org": "",
+    "verified; sender=visma-opic; by=dkim; host=evil-mx1.example.org": "",
+    f"verified; sender=visma-opic; by=dkim; {_END}.evil.example": "",
+    f"verified; {_END}; host=mx2.example.org": "",
+    "verified": "",
+    "verified; sender=visma-opic; by=dkim; host=^MX-HOST^": "",
+    "unverified; sender=visma-opic; action=quarantine; host=mx2.example.org": "doubt",
+    f"observed; would=verified; action=tag; {_END}": "",
 }
+# What an attacker may write who has read the shipped files.
+FORGED = [
+    *(f"verified; sender=visma-opic; by=dkim; host={host}" for host in ("^MX-HOST^", "MX-HOST", "", "mx1.example.org")),
+    *(f"unclaimed; action=quarantine; host={host}" for host in ("^MX-HOST^", "MX-HOST", "", "mx1.example.org")),
+]
 
 
 def with_field(value: str, *more: str) -> bytes:
@@ -372,12 +416,42 @@ def test_what_rspamd_makes_of_each_verdict(dns: DnsServer) -> None:
             assert judged(found["symbols"]) == expected, value
 
 
+def test_rspamd_believes_no_field_before_the_host_is_filled_in(dns: DnsServer) -> None:
+    files = rspamd_files() | {"pratique.conf": unfilled("rspamd/pratique.conf")}
+    with Rspamd(dns, files) as program:
+        assert "syntax OK" in program.config_test()
+        for value in FORGED:
+            found = program.check(with_field(value), STRANGER, "bounce@mailer.example")
+            assert judged(found["symbols"]) == "", value
+        suspect = with_field("imitation; sender=visma-opic; host=mx1.example.org")
+        assert judged(program.check(suspect, STRANGER, "bounce@mailer.example")["symbols"]) == "doubt"
+
+
 def test_what_spamassassin_makes_of_each_verdict(dns: DnsServer) -> None:
     with SpamAssassin(dns, {"pratique.cf": shipped("spamassassin/pratique.cf")}) as program:
         lint = program.run("--lint")
         assert (lint.returncode, lint.stderr) == (0, b"")
         for value, expected in list(FIELDS.items())[: None if FULL else 4]:  # a second each
             assert judged(program.tests(with_field(value), STRANGER, "bounce@mailer.example")) == expected, value
+
+
+def test_spamassassin_believes_no_field_before_the_host_is_filled_in(dns: DnsServer) -> None:
+    with SpamAssassin(dns, {"pratique.cf": unfilled("spamassassin/pratique.cf")}) as program:
+        lint = program.run("--lint")
+        assert (lint.returncode, lint.stderr) == (0, b"")
+        for value in FORGED[:: None if FULL else 4]:
+            assert judged(program.tests(with_field(value), STRANGER, "bounce@mailer.example")) == "", value
+
+
+def test_sieve_believes_no_field_before_the_host_is_filled_in() -> None:
+    with Dovecot({"pratique.sieve": unfilled("sieve/pratique.sieve")}) as program:
+        assert not program.compile(SHIPPED / "sieve/pratique.sieve")
+        for value in FORGED:
+            message = with_field(value, "X-Spam-Flag: YES")
+            program.deliver(BOX, message)
+            found = program.find(BOX, re.findall(rb"(?m)^Message-ID: (<.*>)", message)[0])
+            assert found
+            assert found[0] == "Junk", value
 
 
 def test_what_the_mailbox_server_makes_of_each_verdict() -> None:

@@ -95,6 +95,29 @@ def test_a_stored_message_is_read_as_postfix_hands_it_over(echo: Postfix, messag
     assert sum(call[1] for call in calls if call[0] == "body") == size
 
 
+def test_a_local_program_cannot_forge_the_field(stand: Stand) -> None:
+    """The shipped main.cf names Pratique in non_smtpd_milters, too."""
+    forged = notice(X_Trusted_Sender=VERIFIED).replace(b"\r\n", b"\n")
+    queue_id = stand.postfix.submit(forged, BOX)
+    content = stand.postfix.outcome(queue_id).content
+    assert b"\n\nHej." in content
+    assert b"x-trusted-sender" not in content.lower()
+    line = stand.log_line(queue_id) or ""
+    assert "verdict=unchecked action=none" in line
+    assert "stripped=1" in line
+
+
+def test_a_local_program_that_submits_while_the_filter_is_down_waits(stand: Stand) -> None:
+    stand.stop_filter()
+    try:
+        forged = notice(X_Trusted_Sender=VERIFIED).replace(b"\r\n", b"\n")
+        queue_id = stand.postfix.submit(forged, BOX)
+        assert wait_until(lambda: "milter-reject" in stand.postfix.log() or "tempfail" in stand.postfix.log(), 10)
+        assert stand.postfix.delivered(queue_id) is None
+    finally:
+        stand.start_filter()
+
+
 ATTACHED = b"""\
 MIME-Version: 1.0
 Content-Type: multipart/mixed; boundary=b

@@ -42,6 +42,7 @@ $daemon_user = 'nobody';
 $daemon_group = 'nogroup';
 $file = '{file}';
 $max_servers = 1;
+$max_requests = 1000;
 $DO_SYSLOG = 0;
 $LOGFILE = '{home}/log';
 $log_level = 2;

@@ -34,7 +34,8 @@ SHIPPED = CHECKOUT / "config"
 class Stand:
     """Runs while the context is open. `overrides` are laid over what the file `config` says.
 
-    `second_cleanup`: with the lines of master.cf.pratique. `mta`: another than a Postfix with the shipped lines.
+    `second_cleanup`: with the lines of master.cf.pratique, as README installs it; without them Pratique sees what a
+    client forged. `mta`: another than a Postfix with the shipped lines.
     `config` is then the service's file in force, `log` its log.
     """
 

@@ -37,11 +37,11 @@ def write(entry: Entry, groups: tuple[Group, ...]) -> Part:
 
 def _group(entry: Entry, group: Group, symbol: str) -> Iterable[str]:
     """The maps and the composite of a group of addresses."""
-    authors = [f"/^{address_pattern(address)}$/i" for address in group.addresses]
+    authors = [f"(?i)^{address_pattern(address)}$" for address in group.addresses]
     yield from _map(f"{symbol}_from", 'type = "header"; header = "From"; filter = "email:addr"; regexp = true', authors)
-    signed = [f"/^{domain_pattern(group.dkim)}:s=/i"]
+    signed = [f"(?i)^{domain_pattern(group.dkim)}:s="]
     yield from _map(f"{symbol}_dkim", 'type = "symbol_options"; target_symbol = "R_DKIM_ALLOW"; regexp = true', signed)
-    mail_from = [f"/^{domain_pattern(group.spf)}$/i"]
+    mail_from = [f"(?i)^{domain_pattern(group.spf)}$"]
     yield from _map(
         f"{symbol}_spf",
         'type = "from"; extract_from = "smtp"; filter = "email:domain"; regexp = true; require_symbols = "R_SPF_ALLOW"',
@@ -60,7 +60,10 @@ def _group(entry: Entry, group: Group, symbol: str) -> Iterable[str]:
 
 
 def _map(symbol: str, kind: str, values: Iterable[str]) -> Iterable[str]:
-    """A multimap. In single quotes UCL knows no escape; no value has a quote."""
+    """A multimap. In single quotes UCL knows no escape; no value has a quote.
+
+    No value begins with a slash: rspamd 3.12 takes such a map for the name of a file.
+    """
     yield f"multimap {{ {symbol} {{"
     yield f"  {kind};"
     yield f'  symbol = "{symbol}"; group = "pratique"; score = 0.0;'
