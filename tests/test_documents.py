@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "resolver": MODEL | {"resolver", "rights"},
     "record": MODEL,
     "trust": MODEL | {"policy"},
+    "configuration_diff": MODEL | {"trust"},
     "expiry": MODEL,
     "logbook": MODEL,
     "advice": MODEL | {"authentication", "expiry", "logbook", "policy"},
@@ -52,7 +53,7 @@ MAY_IMPORT = {
 }
 PURE = (
     *("model", "reasons", "mailbox", "claims", "lookalike", "shortlist", "policy", "headers", "received", "record"),
-    *("trust", "expiry", "logbook", "advice"),
+    *("trust", "configuration_diff", "expiry", "logbook", "advice"),
 )
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}
 

@@ -30,6 +30,20 @@ CHANGES = {
         ENTRY.replace("[a@x.example", "[a@x.example, b@x.example"),
         ["+ now trusts b@x.example by DKIM or SPF (entry x)"],
     ),
+    "an entry with signers and networks": (
+        ENTRY.replace("  x:", "  y:").replace("x.example", "y.example"),
+        ENTRY + "    networks: [192.0.2.0/28]\n    signers: [op.example, m.x.example]\n",
+        [
+            "+ now trusts a@x.example by DKIM, SPF or its networks 192.0.2.0/28, also by a DKIM signature of "
+            "op.example (not the platform's own domain) (entry x)",
+            "- no longer trusts a@y.example (entry y)",
+        ],
+    ),
+    "every mailbox": (
+        ENTRY.replace("a@", "b@"),
+        ENTRY.replace("[a@x.example]", '["*@x.example", b@x.example]') + "    whole_domain: yes\n",
+        ["+ now trusts every mailbox of x.example by DKIM or SPF (entry x)"],
+    ),
     "an address less": (
         ENTRY.replace("[a@x.example", "[a@x.example, b@x.example"),
         ENTRY,
@@ -97,7 +111,10 @@ CHANGES = {
     "a signer": (
         ENTRY,
         ENTRY + "    signers: [op.example]\n",
-        ["! weaker: a@x.example was also signed by nobody, now by op.example"],
+        [
+            "! weaker: a@x.example was also signed by nobody, now by op.example "
+            "(op.example: not the platform's own domain)"
+        ],
     ),
     "later": (
         ENTRY + "    expires: 2030-12-31\n",
@@ -157,17 +174,25 @@ def site(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("old", ["old.yaml", "site.yaml"])
 def test_against_a_list_or_a_site(old: str, site: Path) -> None:
     told = check(site, "--against", old)
-    assert (told.returncode, told.stdout) == (1, "! weaker: a@x.example was by DKIM, now by DKIM or SPF\n")
+    assert (told.returncode, told.stdout) == (1, "Trust:\n  ! weaker: a@x.example was by DKIM, now by DKIM or SPF\n")
 
 
 def test_against_standard_input(site: Path) -> None:
+    assert check(site, "--against", "-", stdin=(site / "old.yaml").read_text()).returncode == 1
     assert check(site, "--against", "/dev/stdin", stdin=(site / "old.yaml").read_text()).returncode == 1
+
+
+@pytest.mark.parametrize("nothing", ["-", "/dev/null"])
+def test_against_no_list_at_all(nothing: str, site: Path) -> None:
+    """As at a first commit."""
+    told = check(site, "--against", nothing, stdin="")
+    assert (told.returncode, told.stdout) == (1, "Trust:\n  + now trusts a@x.example by DKIM or SPF (entry x)\n")
 
 
 @pytest.mark.parametrize("old", ["trusted-senders.yaml", "pratique.yaml"])
 def test_against_the_same(old: str, site: Path) -> None:
     told = check(site, "--against", old)
-    assert (told.returncode, told.stdout) == (0, "the same trust\n")
+    assert (told.returncode, told.stdout) == (0, "no message is treated in another way\n")
 
 
 def test_against_what_is_invalid_or_missing(site: Path) -> None:
@@ -194,4 +219,4 @@ def test_the_shipped_list_against_an_older_one(tmp_path: Path) -> None:
     text = (ROOT / "config" / "trusted-senders.yaml").read_text()
     (tmp_path / "old.yaml").write_text(text.replace("      - noreply.analys@visma.com\n", ""))
     told = check(ROOT / "config", "--against", tmp_path / "old.yaml")
-    assert told.stdout == "+ now trusts noreply.analys@visma.com by DKIM or SPF (entry visma-opic)\n"
+    assert told.stdout == "Trust:\n  + now trusts noreply.analys@visma.com by DKIM or SPF (entry visma-opic)\n"

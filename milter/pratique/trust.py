@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 
 from .model import (
     Address,
@@ -32,15 +33,24 @@ from .policy import requirement
 MARKS = {"trusted": "+", "untrusted": "-", "weaker": "!", "different": "!", "stronger": "~", "moved": "~"}
 
 
+class Group(StrEnum):
+    """What a change is about."""
+
+    TRUST = "trust"
+    HELD = "held"
+    UNJUDGED = "unjudged"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change in trust: `kind` is a key of MARKS; `sender` the entry in the new list, else in the old."""
+    """One change: `kind` is a key of MARKS; `sender` the entry in the new list, else in the old, or empty."""
 
     kind: str
     address: str
     sender: str
     what: str  # require, alignment, signers, networks, expires, or empty: the address itself
     text: str
+    group: Group = Group.TRUST
 
     def __str__(self) -> str:
         return f"{MARKS[self.kind]} {self.text}"
@@ -58,6 +68,17 @@ def proof(entry: Entry) -> str:
     }[entry.require]
 
 
+def proof_in_full(entry: Entry) -> str:
+    """What must prove a message, with who else may sign and which networks count."""
+    text = proof(entry)
+    if _counting(entry):
+        text += f" {_names(entry.networks)}"
+    others = frozenset(d for d in entry.signers if not is_within(d, entry.domain))
+    if others and "DKIM" in text:
+        text += f", also by a DKIM signature of {_names(others)} (not the platform's own domain)"
+    return text
+
+
 def changes(old: TrustedList, new: TrustedList) -> list[Change]:
     """What an edit of the list changes, address by address in the order of the lists."""
     patterns = dict.fromkeys(p for senders in (new, old) for entry in senders.entries for p in entry.addresses)
@@ -73,7 +94,8 @@ def _changes(address: Address, old: TrustedList, new: TrustedList) -> Iterator[C
         return
     if was is None:
         until = f" until {now.expires}" if now.expires else ""
-        yield Change("trusted", shown, now.id, "", f"now trusts {shown} by {proof(now)}{until} (entry {now.id})")
+        whom = f"every mailbox of {address.domain}" if not address.local.strip("*") else shown
+        yield Change("trusted", shown, now.id, "", f"now trusts {whom} by {proof_in_full(now)}{until} (entry {now.id})")
         return
     for what, kind, before, after in _compared(address, was, now):
         text = f"{kind}: {shown} {before}, now {after}"
@@ -91,7 +113,9 @@ def _compared(address: Address, was: Entry, now: Entry) -> Iterator[tuple[str, s
         before, after = _scope(address, was), _scope(address, now)
         yield "alignment", scope, f"was by SPF or DKIM of {_named(before)}", f"of {_named(after)}"
     if signed := _direction(was.signers, now.signers):
-        yield "signers", signed, f"was also signed by {_names(was.signers)}", f"by {_names(now.signers)}"
+        added = frozenset(d for d in now.signers - was.signers if not is_within(d, now.domain))
+        mark = f" ({_names(added)}: not the platform's own domain)" if added else ""
+        yield "signers", signed, f"was also signed by {_names(was.signers)}", f"by {_names(now.signers)}{mark}"
     if sent := _network_direction(_counting(was), _counting(now)):
         yield "networks", sent, f"was from networks {_names(was.networks)}", _names(now.networks)
     if was.expires != now.expires:

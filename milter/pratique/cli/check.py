@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pratique.config import ConfigError, Document, Problem, Reading, parse_list, read, read_text
-from pratique.model import Entry, Require, TrustedList
-from pratique.trust import Change, changes, proof
+from pratique.configuration_diff import TITLES, effects
+from pratique.model import Entry, Require, Settings, TrustedList
+from pratique.trust import Change, proof
 
 from .common import EX_CONFIG, config_option, safe
 
@@ -24,19 +26,18 @@ EX_DIFFERENT = 1
     "--against",
     type=click.Path(path_type=Path, readable=False),
     metavar="OLD",
-    help="an older list, or an older service's file: print what has changed in trust; exit 0 same, 1 different",
+    help="an older list or service's file, - for standard input: print what changes for mail; exit 0 same, 1 different",
 )
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object, for programs")
 def command(config: Path, against: Path | None, as_json: bool) -> None:
     """Check both configuration files: exit 0, or 78 with every error."""
     reading = read(config)
     errors = list(reading.errors)
-    old: TrustedList | None = None
+    old: Settings | None = None
     if against:
         old, wrong = older(against, reading)
         errors += [problem for problem in wrong if problem not in errors]
-    new = reading.settings.senders if reading.settings else TrustedList()
-    found = changes(old, new) if old is not None and not errors else None
+    found = effects(old, reading.settings) if old and reading.settings and not errors else None
     if as_json:
         click.echo(json.dumps(as_object(config, reading, errors, found), indent=2, ensure_ascii=False))
     else:
@@ -44,19 +45,24 @@ def command(config: Path, against: Path | None, as_json: bool) -> None:
     raise click.exceptions.Exit(EX_CONFIG if errors else EX_DIFFERENT if found else 0)
 
 
-def older(path: Path, reading: Reading) -> tuple[TrustedList | None, Sequence[Problem]]:
-    """The list to compare with. A file whose `senders` holds entries is a list, any other a service's file."""
+def older(path: Path, reading: Reading) -> tuple[Settings | None, Sequence[Problem]]:
+    """The configuration to compare with. A file whose `senders` holds entries is a list: everything else is then as
+    it is now. Any other file is a service's file."""
+    place = Path("/dev/stdin") if str(path) == "-" else path
     try:
-        text = read_text(path)
+        text = read_text(place)
+        if not text.strip() and not place.is_file():  # a pipe or /dev/null: there was no list before
+            return reading.settings and replace(reading.settings, senders=TrustedList()), ()
         value = Document(text, str(path)).value
     except ConfigError as wrong:
         return None, wrong.problems
     if isinstance(value, dict) and isinstance(value.get("senders"), dict | list):
         own = reading.settings.local_domains if reading.settings else frozenset()
         parsed = parse_list(text, str(path), own)
-        return TrustedList(tuple(placed.entry for placed in parsed.entries)), parsed.errors
-    settings = read(path)
-    return settings.settings.senders if settings.settings else None, settings.errors
+        senders = TrustedList(tuple(placed.entry for placed in parsed.entries))
+        return reading.settings and replace(reading.settings, senders=senders), parsed.errors
+    other = read(path)
+    return other.settings, other.errors
 
 
 # ---- for people ------------------------------------------------------------------------------------
@@ -70,10 +76,7 @@ def _tell(config: Path, reading: Reading, errors: list[Problem], found: list[Cha
     if errors or reading.settings is None:
         return
     if found is not None:
-        for change in found:
-            click.echo(safe(str(change)))
-        if not found:
-            click.echo("the same trust")
+        _tell_changes(found)
         return
     entries = reading.settings.senders.entries
     for line in meaning(entries):
@@ -84,6 +87,16 @@ def _tell(config: Path, reading: Reading, errors: list[Problem], found: list[Cha
             click.echo(f"{entry.id}: anyone who sends through its networks is trusted: {networks}")
     platforms = f"{len(entries)} trusted sender{'s' * (len(entries) != 1)}"
     click.echo(f"{config}: good, {platforms}, mode {reading.settings.mode}")
+
+
+def _tell_changes(found: list[Change]) -> None:
+    for group, title in TITLES.items():
+        if lines := [str(change) for change in found if change.group is group]:
+            click.echo(f"{title}:")
+            for line in lines:
+                click.echo(f"  {safe(line)}")
+    if not found:
+        click.echo("no message is treated in another way")
 
 
 def meaning(entries: Sequence[Entry]) -> list[str]:
@@ -152,9 +165,10 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 def _change(change: Change) -> dict[str, Any]:
     return {
+        "group": change.group,
         "change": change.kind,
-        "address": change.address,
-        "sender": change.sender,
+        "address": change.address or None,
+        "sender": change.sender or None,
         "what": change.what or None,
         "text": change.text,
     }
