@@ -38,7 +38,7 @@ from pratique.model import (
     Settings,
     TrustedList,
 )
-from pratique.resolver import Lookups, NetworkResolver, ZoneResolver, network, servers
+from pratique.resolver import Lookups, NetworkResolver, ZoneResolver, network, responses, servers
 from pratique.resolver.cache import Known, Store
 from pratique.resolver.servers import PATIENCE, Servers
 
@@ -798,9 +798,9 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @given(damaged())
 def test_no_bytes_raise(data: bytes) -> None:
-    response = servers._parse(data)
+    response = responses.parse(data)
     if response is not None and QUERY.is_response(response):
-        said = servers._reply(response, QUERY)
+        said = responses.reply_of(response, QUERY)
         assert said is None or (said.answer.failed is False and said.ttl >= 0)
 
 

@@ -22,7 +22,8 @@ from pratique.model import DnsAnswer, DnsSettings, DnsStatus, Question
 from . import snapshot
 from .cache import Known, Store
 from .records import absolute
-from .servers import RESOLV_CONF, Reply, Servers
+from .responses import Reply
+from .servers import RESOLV_CONF, Servers
 
 log = logging.getLogger("pratique")
 
