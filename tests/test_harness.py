@@ -215,7 +215,7 @@ def working_folder(pid: str) -> str:
         ("example.org", "TXT", "NOERROR", ['"v=spf1 -all"']),
         ("EXAMPLE.org", "A", "NOERROR", []),
         ("alias.example", "TXT", "NOERROR", ['"v=spf1 -all"']),
-        ("dangling.example", "TXT", "NOERROR", []),
+        ("dangling.example", "TXT", "NXDOMAIN", []),
         ("a.wild.example", "TXT", "NOERROR", ['"any"']),
         ("long.example", "TXT", "NOERROR", [f'"{"a" * 255}" "{"b" * 255}" "c"']),
         ("missing.example", "TXT", "NXDOMAIN", []),

@@ -20,6 +20,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.opcode
+import dns.query
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,9 +38,11 @@ from pratique.model import (
     Session,
     Settings,
     TrustedList,
+    Verdict,
 )
 from pratique.resolver import Lookups, NetworkResolver, ZoneResolver, network, responses, servers
 from pratique.resolver.cache import Known, Store
+from pratique.resolver.responses import Failure
 from pratique.resolver.servers import PATIENCE, Servers
 
 from harness import corpus
@@ -211,6 +214,264 @@ def test_a_useless_answer_is_a_failure_and_the_next_server_is_asked(name: str, s
         assert Site(useless, server).ask() == found("v")
 
 
+# ---- no answer is not "nothing there" (RFC 2308 §2) ---------------------------------------------------------
+
+
+def name_of(query: dns.message.Message) -> str:
+    return query.question[0].name.to_text()
+
+
+def referral(query: dns.message.Message) -> Said:
+    """What a server says that does not recurse: Windows DNS with recursion off, an authoritative server."""
+    response = made(query, authority=("example 300 IN NS ns.example.",))
+    response.flags &= ~dns.flags.RA
+    return [response.to_wire()]
+
+
+def upward(query: dns.message.Message) -> Said:
+    return [reply(query, authority=(". 300 IN NS a.root-servers.example.",))]
+
+
+def half(query: dns.message.Message) -> Said:
+    return [reply(query, f"{name_of(query)} 300 IN CNAME end.other.example.")]
+
+
+def half_with_ns(query: dns.message.Message) -> Said:
+    ns = "other.example 300 IN NS ns.other.example."
+    return [reply(query, f"{name_of(query)} 300 IN CNAME end.other.example.", authority=(ns,))]
+
+
+def soa_of_another_zone(query: dns.message.Message) -> Said:
+    return [reply(query, authority=(f"{SOA.replace('x.example', 'y.example', 1)} 60",))]
+
+
+def no_soa(query: dns.message.Message) -> Said:
+    return [reply(query)]
+
+
+def something_else(query: dns.message.Message) -> Said:
+    return [reply(query, f"{name_of(query)} 300 IN A 192.0.2.1", 'l.x.example 300 IN TXT "v"')]
+
+
+LAME: dict[str, Behaviour] = {
+    "a referral": referral,
+    "an upward referral": upward,
+    "half a chain": half,
+    "half a chain with NS": half_with_ns,
+    "the SOA of another zone": soa_of_another_zone,
+    "nothing": no_soa,
+    "records that nobody asked for": something_else,
+    "REFUSED": rcode("REFUSED"),
+    "NOTAUTH": rcode("NOTAUTH"),
+}
+
+
+def delayed(seconds: float, said: Behaviour) -> Behaviour:
+    def wait(query: dns.message.Message) -> Said:
+        time.sleep(seconds)
+        return said(query)
+
+    return wait
+
+
+@pytest.mark.parametrize("name", LAME)
+def test_a_server_that_does_not_answer_is_no_proof_of_absence(name: str, server: LyingDns) -> None:
+    with LyingDns(LAME[name]) as lame:
+        assert Site(lame).ask() == SERVFAIL
+        assert Site(lame, server).ask() == found("v")
+        assert Site(server, lame).ask() == found("v")
+        server.udp = delayed(PATIENCE + 0.4, text("slow"))
+        site = Site(server, lame)
+        assert [site.ask(f"{n}.x.example") for n in range(3)] == [found("slow")] * 3
+
+
+def test_a_slow_server_counts_though_it_was_thought_silent(server: LyingDns) -> None:
+    """A second server that resolves some names only, such as those of the site itself, must not hide a slow first."""
+    server.udp = delayed(PATIENCE + 0.4, text("slow"))
+    with LyingDns(lambda query: (text("own") if "own" in name_of(query) else referral)(query)) as partly:
+        site = Site(server, partly)
+        assert site.ask("own.x.example") == found("own")
+        assert site.ask() == found("slow")
+
+
+def test_a_dead_server_is_not_waited_for_at_each_name_that_cannot_be_resolved() -> None:
+    broken = rcode("SERVFAIL")
+    with LyingDns(silence) as dead, LyingDns(lambda q: (broken if "evil" in name_of(q) else text("v"))(q)) as other:
+        site = Site(dead, other)
+        assert site.ask() == found("v")
+        started = time.monotonic()
+        assert site.ask("evil.example") == SERVFAIL
+        assert time.monotonic() - started < PATIENCE + SLACK
+
+
+@pytest.mark.parametrize("name", [*LAME, "NXDOMAIN without SOA", "SERVFAIL"])
+@pytest.mark.parametrize("options", [{}, {"cache": False}, {"stale": 0.0}])
+def test_what_is_known_stays_known_where_a_server_does_not_answer(
+    name: str, options: dict[str, Any], server: LyingDns
+) -> None:
+    site = Site(server, **options)
+    site.ask()
+    site.keep()
+    server.udp = (LAME | {"NXDOMAIN without SOA": rcode("NXDOMAIN"), "SERVFAIL": rcode("SERVFAIL")})[name]
+    if "stale" in options:
+        site.clock.ahead += 290
+        site.resolver.start()
+        assert wait_until(lambda: len(site.observed) == 2, 10)
+        site.resolver.stop()
+        assert site.ask() == found("v")
+        return
+    site.clock.ahead += 301
+    assert site.ask() == stale("v")
+    site.clock.ahead += 40
+    server.udp = rcode("SERVFAIL")
+    assert site.ask() == stale("v")
+    server.udp = rcode("NXDOMAIN", f"{SOA} 60")
+    site.clock.ahead += 40
+    assert site.ask() == NO_NAME
+
+
+def test_a_name_that_does_not_exist_without_soa(server: LyingDns) -> None:
+    """RPZ and local zones of unbound say so. It is an answer where nothing better is said or known."""
+    with LyingDns(rcode("NXDOMAIN")) as filtering:
+        assert Site(filtering).ask() == NO_NAME
+        assert Site(filtering, server).ask() == found("v")
+        server.udp = referral
+        assert Site(filtering, server).ask() == Site(server, filtering).ask() == NO_NAME
+
+
+GENUINE_ZONE = f"""
+x.example. 300 IN TXT "v=spf1 ip4:192.0.2.0/28 -all"
+s1._domainkey.x.example. 300 IN CNAME key.operator.example.
+key.operator.example. 300 IN TXT "{key_record("ed25519")}"
+"""
+LONG_AGO = 400.0  # seconds after which all of it has run out
+
+
+def relayed(unbound: DnsServer, seconds: float = 0) -> Behaviour:
+    """What a real server says, later."""
+
+    def relay(query: dns.message.Message) -> Said:
+        time.sleep(seconds)
+        return [dns.query.udp(query, "127.0.0.1", 5, unbound.port).to_wire()]
+
+    return relay
+
+
+@pytest.mark.parametrize("proof", ["DKIM", "SPF"])
+@pytest.mark.parametrize("name", [*LAME, "NXDOMAIN without SOA", "SERVFAIL", "silence"])
+def test_a_genuine_notice_is_not_held_against_its_sender_for_a_server_that_does_not_answer(
+    proof: str, name: str, server: LyingDns
+) -> None:
+    bad = (LAME | {"NXDOMAIN without SOA": rcode("NXDOMAIN"), "SERVFAIL": rcode("SERVFAIL"), "silence": silence})[name]
+    message, client, mail_from = NOTICE, "192.0.2.1", "b@x.example"
+    if proof == "DKIM":
+        signed = sign(NOTICE, Sign("x.example", "s1", "ed25519", signed=("From", "Subject")))
+        message, client, mail_from = signed, "203.0.113.1", ""
+    unknown = Verdict.UNVERIFIED if name == "NXDOMAIN without SOA" else Verdict.UNDETERMINED
+
+    def judged(site: Site) -> tuple[Verdict, DnsState]:
+        session = Session(ipaddress.ip_address(client), "helo.evil.example", mail_from)
+        settings = Settings(TrustedList((PLATFORM,)), authserv_id="mx.example.org", dns=DnsSettings(timeout=3.0))
+        decision = explain.judge(io.BytesIO(message), session, settings, site.resolver)
+        return decision.verdict, decision.evidence.dns
+
+    with DnsServer(GENUINE_ZONE) as unbound, LyingDns(bad) as lame:
+        server.udp = relayed(unbound)
+        assert judged(Site(lame))[0] is unknown
+        assert judged(Site(lame, server)) == (Verdict.VERIFIED, DnsState.OK)
+        if name != "silence":
+            server.udp = relayed(unbound, PATIENCE + 0.2)
+            assert judged(Site(server, lame)) == (Verdict.VERIFIED, DnsState.OK)
+        server.udp = relayed(unbound)
+        site = Site(server)
+        assert judged(site) == (Verdict.VERIFIED, DnsState.OK)
+        for said in (bad, rcode("SERVFAIL"), bad):
+            site.clock.ahead += LONG_AGO
+            server.udp = said
+            assert judged(site) == (Verdict.VERIFIED, DnsState.STALE)
+
+
+# ---- servers without EDNS (RFC 6891 §6.2.2, §7) -------------------------------------------------------------
+
+
+def has_opt(query: dns.message.Message) -> bool:
+    return query.edns >= 0
+
+
+def header_only(query: dns.message.Message) -> Said:
+    """FORMERR as old servers send it: the header, with the counts of our query, and nothing behind it."""
+    data = bytearray(query.to_wire()[:12])
+    data[2] |= 0x80
+    data[3] = 1
+    return [bytes(data)]
+
+
+NO_EDNS: dict[str, Behaviour] = {
+    "FORMERR": rcode("FORMERR"),
+    "NOTIMP": rcode("NOTIMP"),
+    "BADVERS": rcode("BADVERS"),
+    "FORMERR, header only": header_only,
+    "silence": silence,
+}
+
+
+def without_edns(refusal: Behaviour, said: Behaviour) -> Behaviour:
+    return lambda query: (refusal if has_opt(query) else said)(query)
+
+
+@pytest.mark.parametrize("name", NO_EDNS)
+def test_a_server_without_edns_is_asked_without(name: str, server: LyingDns, caplog: pytest.LogCaptureFixture) -> None:
+    server.udp = without_edns(NO_EDNS[name], text("v"))
+    site = Site(server)
+    started = time.monotonic()
+    assert site.ask() == found("v")
+    assert time.monotonic() - started < (PATIENCE if name == "silence" else 0) + SLACK
+    assert len(server.asked) == 2
+    assert [site.ask(f"{n}.x.example") for n in range(5)] == [found("v")] * 5
+    assert len(server.asked) == 7  # it is remembered
+    site.clock.ahead += 901
+    server.udp = without_edns(text("with"), rcode("FORMERR"))
+    assert site.ask() == found("with")
+    text_of = f"dns: 127.0.0.1 port {server.port} answers only queries without EDNS: it is asked without"
+    assert [r.getMessage() for r in caplog.records] == [text_of]
+
+
+@pytest.mark.parametrize("name", NO_EDNS)
+def test_without_edns_a_long_answer_comes_over_tcp(name: str, server: LyingDns) -> None:
+    server.udp = without_edns(NO_EDNS[name], truncated)
+    server.tcp = without_edns(NO_EDNS[name], text("whole"))
+    site = Site(server)
+    assert [site.ask(f"{n}.x.example") for n in range(2)] == [found("whole")] * 2
+
+
+def test_a_server_that_refuses_every_query_is_asked_twice_at_most() -> None:
+    with LyingDns(lambda query: [*rcode("FORMERR")(query)] * 5) as server:
+        started = time.monotonic()
+        assert Site(server).ask() == SERVFAIL
+        assert time.monotonic() - started < SLACK
+        assert len(server.asked) == 2
+
+
+def test_no_edns_at_any_server_and_the_deadline_holds() -> None:
+    with LyingDns(without_edns(silence, text("v"))) as one, LyingDns(without_edns(silence, silence)) as other:
+        started = time.monotonic()
+        assert Site(other, one).ask(seconds=5) == found("v")
+        assert Site(other).ask(seconds=0.5) == TIMEOUT
+        assert time.monotonic() - started < 3 * PATIENCE + 0.5 + SLACK
+
+
+def test_a_lost_query_does_not_take_edns_from_a_server(server: LyingDns) -> None:
+    """Without EDNS a key of 2048 bits comes over TCP."""
+    site = Site(server)
+    assert site.ask("a.x.example") == found("v")
+    server.udp = without_edns(silence, text("plain"))
+    assert site.ask("b.x.example") == found("plain")
+    opts: list[bool] = []
+    server.udp = lambda query: opts.append(has_opt(query)) or text("v")(query)  # type: ignore[func-returns-value]
+    assert site.ask("c.x.example") == found("v")
+    assert opts == [True]
+
+
 # ---- truncation --------------------------------------------------------------------------------------------
 
 
@@ -310,6 +571,23 @@ def test_a_server_that_starts_while_we_wait() -> None:
         time.sleep(0.4)
         with server:
             assert answer.result() == found("v")
+
+
+def test_nobody_listens_anywhere() -> None:
+    """A resolver that restarts is waited for, by one message. The others are told at once; each one asks."""
+    port = free_port()
+    resolver = NetworkResolver(DnsSettings((("127.0.0.1", port), ("127.0.0.1", free_port()))))
+    taken = []
+    for n in range(5):
+        started = time.monotonic()
+        assert resolver.ask(f"{n}.x.example", "TXT", 5) == TIMEOUT
+        taken.append(time.monotonic() - started)
+    assert taken[0] < 1 + SLACK
+    assert max(taken[1:]) < SLACK
+    server = LyingDns(text("v"))
+    server.port = port
+    with server:
+        assert resolver.ask("6.x.example", "TXT", 5) == found("v")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -801,7 +1079,7 @@ def test_no_bytes_raise(data: bytes) -> None:
     response = responses.parse(data)
     if response is not None and QUERY.is_response(response):
         said = responses.reply_of(response, QUERY)
-        assert said is None or (said.answer.failed is False and said.ttl >= 0)
+        assert isinstance(said, Failure) or (said.answer.failed is False and said.ttl >= 0)
 
 
 @settings(max_examples=100)
@@ -976,7 +1254,7 @@ def test_what_one_worker_knows_others_find(tmp_path: Path, server: LyingDns) -> 
     remembered(server, file)
     server.udp = rcode("SERVFAIL")
     assert other.ask("k.x.example").records == (b'v\xff"\\',)
-    server.udp = rcode("NXDOMAIN")
+    server.udp = rcode("NXDOMAIN", f"{SOA} 60")
     other.clock.ahead += 301
     assert other.ask("k.x.example").status is DnsStatus.NO_NAME
     other.resolver.stop()

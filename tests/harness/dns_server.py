@@ -6,8 +6,8 @@ a CNAME within it is followed. Two directives, one a line, make DNS fail:
     ;timeout NAME     queries for NAME and all below it get no answer
     ;servfail NAME    queries for NAME and all below it get SERVFAIL
 
-A CNAME that leads to such a name fails in the same way, as it would at a site's resolver. One that leads
-to a missing name is answered NOERROR with the CNAME alone: unbound answers as an authoritative server.
+A CNAME that leads to such a name fails in the same way, as it would at a site's resolver. unbound recurses into the
+zone, as a site's resolver does: a negative answer has the SOA of the zone, also at the end of a CNAME.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ remote-control:
 auth-zone:
   name: "."
   zonefile: "{folder}/zone"
-  for-upstream: no
-  for-downstream: yes
+  for-upstream: yes
+  for-downstream: no
 {dead_zones}
 """
 
@@ -59,8 +59,9 @@ _DEAD_ZONE = """\
 auth-zone:
   name: "{name}"
   primary: 127.0.0.1@9
-  for-upstream: no
-  for-downstream: yes
+  for-upstream: yes
+  for-downstream: no
+  fallback-enabled: no
 """
 
 

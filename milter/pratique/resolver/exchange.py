@@ -10,33 +10,46 @@ from collections.abc import Callable
 import dns.flags
 import dns.inet
 import dns.message
+import dns.name
 
-from .responses import Reply, parse, reply_of
+from .responses import HEADER, Failure, Reply, parse, refuses_edns, reply_of
 
 Server = tuple[str, int]
 
-_LARGEST = 16_384  # octets of an answer, over TCP as well
+_PAYLOAD = 1232  # bytes over UDP, so that nothing is fragmented (EDNS, RFC 6891)
+_LARGEST = 16_384  # bytes of an answer, over TCP as well
+_MOST_USELESS = 20  # datagrams with our id that are no response to our question
 
 
 class Exchange:
-    """One question, put to several servers until one of them answers. An answer may come late: every socket stays
-    open. A connected socket takes nothing from another address, and is told where nobody listens."""
+    """One question, put to several servers until one of them answers.
 
-    def __init__(self, query: dns.message.QueryMessage, deadline: float, clock: Callable[[], float]):
-        self._query = query
-        self._wire = query.to_wire()
+    A response may come late: every socket stays open. A connected socket accepts nothing from another address, and is
+    told when nobody listens. A server that leaves a query with EDNS unanswered, or refuses it, is sent one without:
+    both have an id of their own, so that it is known which one was answered.
+    """
+
+    def __init__(self, name: dns.name.Name, rdtype: str, deadline: float, clock: Callable[[], float]):
+        self._name, self._rdtype = name, rdtype
+        self._queries = [dns.message.make_query(name, rdtype, use_edns=0, payload=_PAYLOAD)]
         self._deadline = deadline
         self._clock = clock
         self._sockets: dict[Server, socket.socket] = {}
         self._poll = select.poll()
+        self._sent: dict[Server, int] = {}  # queries since it was last known that nobody listens
+        self._useless: dict[Server, int] = {}
+        self._refused_edns: set[Server] = set()
         self.asked: dict[Server, float] = {}
         self.heard: set[Server] = set()  # said something to the point
-        self.failed: set[Server] = set()  # of these: SERVFAIL, REFUSED, what cannot be used
+        self.failed: dict[Server, Failure] = {}  # of these: what cannot be used
         self.refused: set[Server] = set()  # nobody listens there
+        self.answered: dict[Server, bool] = {}  # with something that can be used; whether to the query with EDNS
+        self.weak: Reply | None = None  # a negative answer without SOA: an answer where no server has a better one
 
     @property
-    def waiting(self) -> bool:
-        return bool(self._sockets)
+    def waiting(self) -> set[Server]:
+        """The servers whose response may still come."""
+        return set(self._sockets)
 
     def close(self) -> None:
         for server in list(self._sockets):
@@ -48,9 +61,17 @@ class Exchange:
             self._poll.unregister(connection)
             connection.close()
 
-    def send(self, server: Server) -> None:
-        """Ask a server, or ask it again."""
+    def _query(self, plain: bool) -> dns.message.QueryMessage:
+        """The question with EDNS, or the one without, which is seldom needed."""
+        if plain and len(self._queries) == 1:
+            self._queries.append(dns.message.make_query(self._name, self._rdtype, id=self._queries[0].id ^ 1))
+        return self._queries[plain]
+
+    def send(self, server: Server, plain: bool) -> None:
+        """Ask a server, or ask it again: in turn with EDNS and without, or always `plain`, without."""
         self.asked.setdefault(server, self._clock())
+        count = self._sent[server] = self._sent.get(server, 0) + 1
+        query = self._query(plain or server in self._refused_edns or count % 2 == 0)
         try:
             if server not in self._sockets:
                 family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
@@ -59,12 +80,13 @@ class Exchange:
                 self._poll.register(connection, select.POLLIN)
                 connection.setblocking(False)
                 connection.connect(dns.inet.low_level_address_tuple(server))
-            self._sockets[server].send(self._wire)
+            self._sockets[server].send(query.to_wire())
         except OSError:
             self._refuse(server)
 
     def _refuse(self, server: Server) -> None:
         self.refused.add(server)
+        self._sent.pop(server, None)
         self._drop(server)
 
     def receive(self, until: float) -> Reply | None:
@@ -85,36 +107,72 @@ class Exchange:
         except OSError:  # ICMP: port or host unreachable
             self._refuse(server)
             return None
-        response = parse(data)
-        if response is None or not self._query.is_response(response):
+        query = self._asked_by(data)
+        if query is None:
             return None
-        self.heard.add(server)
-        if response.flags & dns.flags.TC:
-            response = self._over_tcp(server)
-        reply = reply_of(response, self._query) if response else None
-        if reply is None:
-            self.failed.add(server)
-            self._drop(server)
-        return reply
+        said = self._said(server, query, data)
+        if said is None:
+            self._useless[server] = self._useless.get(server, 0) + 1
+            said = Failure.SERVER if self._useless[server] >= _MOST_USELESS else None
+        return self._take_in(server, said, query.edns >= 0) if said else None
 
-    def _over_tcp(self, server: Server) -> dns.message.Message | None:
+    def _asked_by(self, data: bytes) -> dns.message.QueryMessage | None:
+        """The query that a datagram claims to answer; known without reading more than its header."""
+        if len(data) < HEADER.size:
+            return None
+        number, flags = HEADER.unpack_from(data)[:2]
+        return next((q for q in self._queries if q.id == number and flags & dns.flags.QR), None)
+
+    def _said(self, server: Server, query: dns.message.QueryMessage, data: bytes) -> Reply | Failure | None:
+        """What a datagram says; None where it is no response to the query."""
+        response = parse(data)
+        if response is None or not query.is_response(response):
+            return Failure.EDNS if query.edns >= 0 and refuses_edns(data) else None
+        if response.flags & dns.flags.TC:
+            response = self._over_tcp(server, query)
+        return reply_of(response, query) if response else Failure.SERVER
+
+    def _take_in(self, server: Server, said: Reply | Failure, edns: bool) -> Reply | None:
+        """Note what a server said: the reply, if it is one that ends the search."""
+        self.heard.add(server)
+        if said is Failure.EDNS:
+            if server not in self._refused_edns:
+                self._refused_edns.add(server)
+                self.send(server, plain=True)
+            return None
+        if isinstance(said, Reply):
+            self.answered[server] = edns
+            if said.certain:
+                return said
+            self.weak = self.weak or said
+        self.failed[server] = said if isinstance(said, Failure) else Failure.NAME
+        self._drop(server)
+        return None
+
+    def does_without_edns(self, server: Server, patience: float) -> bool:
+        """Whether a server answered, but only when it was asked without EDNS."""
+        waited = self._clock() - self.asked.get(server, self._clock()) >= patience and self._sent.get(server, 0) > 1
+        return self.answered.get(server) is False and (server in self._refused_edns or waited)
+
+    def _over_tcp(self, server: Server, query: dns.message.QueryMessage) -> dns.message.Message | None:
         """The whole answer. With other servers to ask it may take half of the time that is left."""
         left = self._deadline - self._clock()
         until = self._clock() + (left if len(self.asked) == 1 else left / 2)
+        wire = query.to_wire()
         try:
             with socket.create_connection(server, max(until - self._clock(), 0.001)) as connection:
-                connection.sendall(struct.pack("!H", len(self._wire)) + self._wire)
+                connection.sendall(struct.pack("!H", len(wire)) + wire)
                 (length,) = struct.unpack("!H", self._take(connection, 2, until))
                 if length > _LARGEST:
                     return None
                 response = parse(self._take(connection, length, until))
         except OSError:
             return None
-        whole = response and self._query.is_response(response) and not response.flags & dns.flags.TC
+        whole = response and query.is_response(response) and not response.flags & dns.flags.TC
         return response if whole else None
 
     def _take(self, connection: socket.socket, length: int, until: float) -> bytes:
-        """So many octets, however slowly they come. Raises OSError where they do not come in time."""
+        """So many bytes, however slowly they come. Raises OSError where they do not come in time."""
         data = b""
         while len(data) < length:
             connection.settimeout(max(until - self._clock(), 0.001))

@@ -156,12 +156,20 @@ class NetworkResolver:
                 reply = self._servers.ask(name, question[1], until - started)
         finally:
             with self._lock:
+                reply = self._checked(question, reply)
                 event = self._learn(question, reply, until - started)
                 del self._flights[question]
             flight.set_result(reply.answer)
         if event:
             log.warning("dns: %s", event)
         return reply.answer
+
+    def _checked(self, question: Question, reply: Reply) -> Reply:
+        """The reply; a failed one where it denies without proof (RFC 2308 §2) what is known of a trusted sender."""
+        kept, now = self._kept.get(question), self._clock()
+        if reply.certain or kept is None or not (now < kept.expires or self._lasts(kept, now)):
+            return reply
+        return Reply(DnsAnswer(DnsStatus.SERVFAIL))
 
     def _learn(self, question: Question, reply: Reply, allowed: float) -> str:
         """Remember a reply that had `allowed` seconds to come; a text where the servers fall silent, or speak again."""

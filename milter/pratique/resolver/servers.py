@@ -3,6 +3,8 @@
 dnspython makes and reads the messages. Its resolver and its `query` functions are not used: they have one timeout for
 all that a question takes and overrun it, leave a server alone only for the question in hand, drop an answer that comes
 after they have asked again, and read an answer of any size, which takes 0.1 s of CPU for 64 kB of a forger's records.
+Tried 2026-11 (dnspython 2.9, c-ares by pycares 5.2): both take a referral, half a CNAME chain and an empty answer for
+"no records" and ask no other server. dnspython never asks without EDNS; c-ares does for FORMERR only.
 """
 
 from __future__ import annotations
@@ -16,21 +18,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import dns.message
 import dns.name
 
 from pratique.model import DnsAnswer, DnsStatus
 
 from .exchange import Exchange, Server
-from .responses import Reply
+from .responses import Failure, Reply
 
 log = logging.getLogger("pratique")
 
 RESOLV_CONF = Path("/etc/resolv.conf")
-PATIENCE = 0.8  # seconds until the next server is asked, or the only one again; doubled each round
+PATIENCE = 0.8  # seconds until the next server is asked, or the only one again; doubled every two rounds
 _SILENCE = 60.0  # seconds for which a server that said nothing, while another did, is asked last
-_PAUSE = 0.25  # seconds between rounds where every server refuses at once: one may be about to start
-_PAYLOAD = 1232  # octets over UDP, so that nothing is fragmented (EDNS, RFC 6891)
+_PAUSE = 0.25  # seconds between rounds where nobody listens: a server may be about to start
+_STARTING = 0.7  # seconds for which such a server is waited for: unbound and BIND restart in less
+_NOBODY = 5.0  # seconds for which no further message waits for it
+_REMEMBERED = 900.0  # seconds for which it is remembered that a server does with EDNS, or without
 _PORT = 53
 _LARGEST_FILE = 65_536  # bytes of resolv.conf that are read
 _MOST_SERVERS = 8
@@ -50,6 +53,9 @@ class Servers:
         self._stamp: tuple[int, ...] = ()
         self._clock = clock
         self._silent: dict[Server, float] = {}
+        self._plain: dict[Server, float] = {}  # asked without EDNS until then
+        self._edns_until: dict[Server, float] = {}  # it answered with EDNS: a lost packet must not change that
+        self._nobody_until = 0.0
         self._read_file()
         self._none = not self.current
 
@@ -77,8 +83,7 @@ class Servers:
             self._none = False
             log.warning("dns: %s names a name server now: it is asked", self._file)
         deadline = self._clock() + seconds
-        query = dns.message.make_query(name, rdtype, use_edns=0, payload=_PAYLOAD)
-        exchange = Exchange(query, deadline, self._clock)
+        exchange = Exchange(name, rdtype, deadline, self._clock)
         try:
             return self._ask(exchange, deadline)
         finally:
@@ -86,32 +91,53 @@ class Servers:
             self._note(exchange)
 
     def _ask(self, exchange: Exchange, deadline: float) -> Reply:
-        now = self._clock()
-        order = sorted(self.current, key=lambda server: self._silent.get(server, 0) > now)  # a stable sort
+        started = self._clock()
+        silent = {server for server in self.current if self._silent.get(server, 0) > started}
+        order = sorted(self.current, key=silent.__contains__)  # a stable sort
+        starting = started + (_STARTING if started >= self._nobody_until else 0)
         for turn in itertools.count():
             for server in order:
                 if server not in exchange.failed:
-                    exchange.send(server)
-                    reply = exchange.receive(min(self._clock() + PATIENCE * 2**turn, deadline))
+                    exchange.send(server, plain=self._plain.get(server, 0) > started)
+                    reply = exchange.receive(min(self._clock() + PATIENCE * 2 ** (turn // 2), deadline))
                     if reply:
                         return reply
-            left = deadline - self._clock()
-            if exchange.failed:  # and the others had their time
-                return Reply(DnsAnswer(DnsStatus.SERVFAIL))
-            if left <= 0:
+            now = self._clock()
+            if now >= deadline or (exchange.failed and not _worth_waiting(exchange, silent)):
                 break
             if not exchange.waiting:
-                time.sleep(min(_PAUSE, left))
-        return Reply(DnsAnswer(DnsStatus.TIMEOUT), nobody=bool(order) and exchange.refused >= set(order))
+                if now >= starting:
+                    break
+                time.sleep(min(_PAUSE, deadline - now))
+        if exchange.failed:
+            return exchange.weak or Reply(DnsAnswer(DnsStatus.SERVFAIL))
+        return Reply(DnsAnswer(DnsStatus.TIMEOUT), nobody=exchange.refused >= set(order))
 
     def _note(self, exchange: Exchange) -> None:
-        """Remember who said nothing though somebody else did: it is not the network then."""
+        """Remember which servers said nothing while another one answered, and which answer only without EDNS."""
         now = self._clock()
         for server, since in exchange.asked.items():
             if server in exchange.heard:
                 self._silent.pop(server, None)
-            elif exchange.heard and (server in exchange.refused or now - since >= PATIENCE):
+            elif exchange.answered and (server in exchange.refused or now - since >= PATIENCE):
                 self._silent[server] = now + _SILENCE
+            if exchange.answered.get(server):
+                self._edns_until[server] = now + _REMEMBERED
+            elif exchange.does_without_edns(server, PATIENCE) and self._edns_until.get(server, 0) <= now:
+                if server not in self._plain:
+                    log.warning("dns: %s port %d answers only queries without EDNS: it is asked without", *server)
+                self._plain[server] = now + _REMEMBERED
+        if exchange.heard:
+            self._nobody_until = 0.0
+        elif exchange.refused >= set(self.current):
+            self._nobody_until = now + _NOBODY
+
+
+def _worth_waiting(exchange: Exchange, silent: set[Server]) -> bool:
+    """Whether to wait for other servers when one has failed. Not for those that have been silent for some time, unless
+    all others refuse to resolve anything: a slow server is better than one that never answers."""
+    may_answer = exchange.waiting
+    return bool(may_answer - silent if Failure.NAME in exchange.failed.values() else may_answer)
 
 
 def _named_in(file: Path) -> list[Server]:
