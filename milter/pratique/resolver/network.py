@@ -57,12 +57,14 @@ class NetworkResolver:
         observe: Observer | None = None,
         memory: Path | None = None,
         *,
+        before_wait: Callable[[], object] = lambda: None,
         resolv_conf: Path = RESOLV_CONF,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._settings = settings
         self._observe: Observer = observe or (lambda *_: None)
         self._memory = memory
+        self._before_wait = before_wait  # is called by a message's thread before it waits for the network
         self._clock = clock
         self._servers = Servers(settings.servers, resolv_conf, clock)
         self._lock = threading.Lock()
@@ -109,6 +111,7 @@ class NetworkResolver:
                 mine: Future[DnsAnswer] = Future()
                 flight = self._flights.setdefault(question, mine)
                 leads = flight is mine
+            self._before_wait()
             answer = self._lead(question, flight, until) if leads else _joined(flight, until - now)
             if leads or not answer.failed:
                 break

@@ -29,9 +29,7 @@ _ABSENT = 5.0  # seconds in which it was we who heard nothing
 _TRIES = 5  # deaths before readiness, one after the other, with which we give up
 _WAITS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before the next try
 _YOUNG = 10.0  # seconds: a worker that dies younger is replaced after a moment only
-_CALM = 1.0  # seconds in which messages came one at a time, after which one worker takes them all
 _RECENT = 2.0  # seconds since a worker's last report within which it surely works
-_HEARD = 0.8  # seconds without a sign of life after which it is not left alone with them
 _GENERATIONS = 2  # that may be leaving at a time; those before must hurry
 
 
@@ -62,7 +60,6 @@ class Worker:
     report: Report = field(default_factory=Report)
     ready: bool = False
     told: bool = False  # to accept
-    resting: bool = False  # and leaves what comes to others
     outdated: bool = False  # accepts from a socket that no MTA can reach any more
     going: bool = False  # was sent home
     ends: float | None = None  # when it is killed at the latest
@@ -84,7 +81,7 @@ class Crew:
         self._failures = 0  # deaths before readiness since one was ready
         self._waits = 0  # failures of any kind since one was ready
         self._not_before = 0.0
-        self._looked = self._crowded = time.monotonic()
+        self._looked = time.monotonic()
 
     # ---- figures
 
@@ -168,24 +165,6 @@ class Crew:
             if one.ready and not one.told:
                 one.told = True
                 _order(one, Order.ACCEPT)
-
-    def share(self, generation: Generation) -> None:
-        """Where messages come one at a time, let the oldest worker take them, and the others rest.
-
-        libmilter waits for a connection with `poll`, for which the kernel wakes every worker: each that finds nothing
-        costs a twentieth of a millisecond, and what one has looked up in DNS the next may not know.
-        """
-        now = time.monotonic()
-        working = [w for w in self.of(generation) if w.told]
-        load = sum(w.report.load for w in working if not w.resting)
-        crowded = load > 1000 or any(w.report.in_flight >= worker.CROWD for w in working)
-        if crowded or any(now - w.heard > _HEARD for w in working[:1]):
-            self._crowded = now
-        alone = now - self._crowded > _CALM
-        for number, one in enumerate(working):
-            if one.resting != (rests := alone and number > 0):
-                one.resting = rests
-                _order(one, Order.REST if rests else Order.ACCEPT)
 
     # ---- another socket
 

@@ -1,20 +1,22 @@
 """libmilter on a socket that is ours.
 
-Rules of this module: the only one that knows how libmilter is led by the nose. It insists on opening its listening
-socket itself. So it is given one that leads nowhere, in the parent, before the first fork; in a worker ours is laid
-over that descriptor when the worker shall accept, and one that leads nowhere when it shall rest or stop. That it
-removes a unix socket at its end, and takes five seconds to end at all, is then nobody's trouble: a worker just exits.
+Rules of this module: the only one that knows how libmilter gets its connections. libmilter insists on opening its
+listening socket itself. So the parent lets it open one in a temporary folder, before the first fork. A worker replaces
+that descriptor: by the service's socket while the worker accepts, and by a socket without an address while it does not.
+libmilter waits for connections for five seconds at a time, and looks at the new socket afterwards. That libmilter
+removes a unix socket at its end, and takes five seconds to end at all, does not matter: a worker just exits.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import signal
+import secrets
 import socket
 import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import Milter
@@ -23,19 +25,20 @@ from pratique.filter import Filter, Mta, as_crlf
 
 from .errors import ServiceError
 from .log import log
+from .pool import Pool
 
 _NAME = "pratique"
-_LOOK_AGAIN = signal.SIGUSR2  # libmilter takes HUP, INT, TERM and USR1 for its own
 _TIMEOUT = 7210  # seconds a connection may be silent: libmilter's default, longer than any MTA waits
+_LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
 class Listener:
-    """The descriptor from which libmilter accepts, and what is laid over it."""
+    """The descriptor from which libmilter accepts, and the socket that it stands for."""
 
     def __init__(self, listening: socket.socket):
         """Raises ServiceError."""
         self.listening = listening
-        self._thread: threading.Thread | None = None
+        self._pool: Pool | None = None
         with tempfile.TemporaryDirectory(prefix="pratique-") as folder:
             self.nowhere = socket.socket(socket.AF_UNIX)
             self.nowhere.bind(f"{folder}/nowhere")
@@ -62,28 +65,61 @@ class Listener:
         raise ServiceError(f"libmilter cannot open a socket in {tempfile.gettempdir()}", os.EX_SOFTWARE)
 
     def pause(self) -> None:
-        """Accept nothing from now on. What libmilter is waiting for leads to an empty `accept` at worst."""
-        self._lay(self.nowhere)
+        """Accept nothing from now on. A wait of libmilter that has begun ends with an empty `accept` at worst."""
+        os.dup2(self.nowhere.fileno(), self.descriptor)
 
-    def resume(self) -> None:
-        """Accept again."""
-        self._lay(self.listening)
-
-    def _lay(self, over: socket.socket) -> None:
-        """Put another socket in the place of the one that libmilter waits for, and have it look again: while it waits
-        for the first, the kernel wakes it for each of its connections."""
-        os.dup2(over.fileno(), self.descriptor)
-        if self._thread and self._thread.ident:
-            signal.pthread_kill(self._thread.ident, _LOOK_AGAIN)
+    def accept(self) -> None:
+        """Accept again, within five seconds."""
+        os.dup2(self.listening.fileno(), self.descriptor)
 
     def start(self, factory: Callable[[Mta], Filter]) -> None:
-        """Accept from now on, in a thread; that ends the process if it ends. Once, in a worker."""
-        self._lay(self.listening)
-        signal.signal(_LOOK_AGAIN, lambda *_: None)  # all it shall do is end the wait
+        """Accept from now on, in a thread; that ends the process if it ends. Once, in a worker. Raises OSError."""
         _set_callbacks(factory)
-        # Not in the main thread: libmilter would block the signals there, and take them from us.
-        self._thread = threading.Thread(target=functools.partial(_run, self._address), name="libmilter", daemon=True)
-        self._thread.start()
+        private, address = _listen_privately(self.listening.family)
+        try:
+            os.dup2(private.fileno(), self.descriptor)
+            # Not in the main thread: libmilter would block the signals there, and take them from us.
+            run = functools.partial(_run, self._address)
+            threading.Thread(target=run, name="libmilter", daemon=True).start()
+            self._pool = Pool(_connected(private.family, address))
+            self.accept()
+            _connected(private.family, address).close()  # ends libmilter's wait for the private socket
+        finally:
+            private.close()
+            if private.family == socket.AF_UNIX:
+                Path(address).unlink()
+
+    def request_thread(self) -> bool:
+        """Request a thread for the connections that wait; whether libmilter has answered the last request."""
+        return self._pool is None or self._pool.request()
+
+
+def _listen_privately(family: int) -> tuple[socket.socket, Any]:
+    """A listening socket of the family that libmilter accepts, and its address. Nobody else needs to reach it; a unix
+    socket, which may restrict who reaches the service, only its owner can."""
+    private = socket.socket(family)
+    before = os.umask(0o177)
+    try:
+        if family == socket.AF_UNIX:
+            private.bind(f"{tempfile.gettempdir()}/pratique-{os.getpid()}-{secrets.token_hex(8)}")
+        else:
+            private.bind((_LOOPBACK[socket.AddressFamily(family)], 0))
+        private.listen()
+    except OSError:
+        private.close()
+        raise
+    finally:
+        os.umask(before)
+    private.setblocking(False)
+    return private, private.getsockname()
+
+
+def _connected(family: int, address: Any) -> socket.socket:
+    connection = socket.socket(family)
+    if family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.connect(address)
+    return connection
 
 
 def _run(address: str) -> None:

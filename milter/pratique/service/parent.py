@@ -174,7 +174,6 @@ class _Parent:
             self._crew.fill(current)
             self._crew.accept(current)
             self._crew.replace_outdated(current)
-            self._crew.share(current)
             self._look_at_reload()
             if now >= self._next_look and self._crew.accepting():
                 self._next_look = now + (self._look_every if self._ready else _PAUSE)

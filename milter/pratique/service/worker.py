@@ -1,8 +1,8 @@
 """A worker: libmilter in threads, and in the main thread who listens to the parent.
 
 Rules of this module: the parent says what to do, the worker says twice a second how it is. That it does proves that
-its interpreter still runs: a thread that never lets go of it silences the worker, and the parent replaces it. It goes
-by itself only where libmilter has forgotten connections.
+its interpreter still runs: a thread that never lets go of it silences the worker, and the parent replaces it. A worker
+stops by itself only where libmilter can start no threads: then it finishes what it has, and is replaced.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from .orphans import Orphans
 
 _BEAT = 0.5  # seconds between two signs of life
 LOOK = 5.0  # seconds between two looks at connections that nobody has taken up
-CROWD = 3  # messages in hand at a time, which is said at once
+_DEAF = 20  # signs of life in which libmilter has not answered the worker itself: it can start no thread
+_SPARE = 4  # descriptors that are left where a worker still accepts
 _STEP = 0.05  # seconds between two looks at whether a leaving worker may go
 _SETTLED = 0.2  # seconds in which libmilter has surely sent its last answer
 _GREETED = 1.0  # seconds in which an MTA that has connected has surely spoken: before it does, nobody knows of it
 _LINGER = 330.0  # seconds that a session of an old generation may go on: Postfix keeps an idle one for 300
 
-_FORMAT = struct.Struct("!cQQII")
+_FORMAT = struct.Struct("!cQQI")
 
 
 class Order(Enum):
     """What the parent wants."""
 
-    ACCEPT = b"A"  # begin, or go on after a rest
-    REST = b"R"  # leave what comes to other workers
+    ACCEPT = b"A"  # begin
     LEAVE = b"L"  # accept no more; the sessions that are open may go on till they end
     STOP = b"S"  # accept no more; finish the messages that have begun
 
@@ -65,7 +65,6 @@ class Report(NamedTuple):
     messages: int = 0
     verified: int = 0
     in_flight: int = 0
-    load: int = 0  # how many were in flight since the last sign, on average, in thousandths
 
     def packed(self) -> bytes:
         return _FORMAT.pack(self.state.value, *self[1:])
@@ -88,13 +87,12 @@ class Hooks:
 class Tally:
     """Counts messages, and keeps new ones from beginning in a worker that stops. Called by all sessions."""
 
-    def __init__(self, hooks: Hooks) -> None:
+    def __init__(self, hooks: Hooks, before_wait: Callable[[], object] = lambda: None) -> None:
         self.messages = self.verified = self.in_flight = self.sessions = 0
-        self.changed = self._counted = self._asked = time.monotonic()
-        self._spent = 0.0  # by all messages together since `load` was asked, in seconds
+        self.changed = time.monotonic()
         self.closed = False
-        self.crowded: Callable[[], None] = lambda: None  # is called where messages begin while others are in hand
         self._hooks = hooks
+        self._before_wait = before_wait
         self._lock = threading.Lock()
 
     def opens(self) -> None:
@@ -113,10 +111,9 @@ class Tally:
     def begins(self) -> None:
         """A message begins. In a worker that stops it does not: its session is cut soon, and the MTA defers it."""
         if self.closed:
+            self._before_wait()
             threading.Event().wait()
         self._count_message(1)
-        if self.in_flight >= CROWD:
-            self.crowded()
 
     def ends(self) -> None:
         """A message is answered, or given up."""
@@ -124,22 +121,8 @@ class Tally:
 
     def _count_message(self, one: int) -> None:
         with self._lock:
-            self.changed = self._spend()
+            self.changed = time.monotonic()
             self.in_flight += one
-
-    def _spend(self) -> float:
-        now = time.monotonic()
-        self._spent += self.in_flight * (now - self._counted)
-        self._counted = now
-        return now
-
-    def load(self) -> float:
-        """How many messages were in flight since this was asked last, on average."""
-        with self._lock:
-            now = self._spend()
-            mean = self._spent / max(now - self._asked, 1e-6)
-            self._spent, self._asked = 0.0, now
-        return mean
 
     def decided(self, decision: Decision, seconds: float) -> None:
         """A message was judged."""
@@ -166,8 +149,8 @@ class Tally:
 
 def serve(settings: Settings, listener: Listener, parent: socket.socket, hooks: Hooks, memory: Path | None) -> NoReturn:
     """Wait for the parent's order to begin, serve, and end the process when it says so."""
-    tally = Tally(hooks)
-    resolver = NetworkResolver(settings.dns, hooks.asked, memory)
+    tally = Tally(hooks, listener.request_thread)
+    resolver = NetworkResolver(settings.dns, hooks.asked, memory, before_wait=listener.request_thread)
     factory = functools.partial(Filter, settings, resolver, tally)
     _Worker(settings, listener, parent, tally, factory, resolver).run()
 
@@ -184,55 +167,75 @@ class _Worker:
         self._factory = factory
         self._resolver = resolver
         self._state = State.READY
-        self._paused = self._until = self._cried = 0.0
-        tally.crowded = self._cry
-        self._orphans = Orphans()
+        self._paused = self._until = 0.0
+        self._waiting = select.poll()
+        self._beat = self._looked = time.monotonic()
+        self._has_room = True
+        self._unanswered = 0
+        self._orphans = Orphans(listener.listening)
 
     def run(self) -> NoReturn:
-        waiting = select.poll()
-        waiting.register(self._parent, select.POLLIN)
+        self._waiting.register(self._parent, select.POLLIN)
         self._report()
-        beat = looked = time.monotonic()
         while True:
-            leaving = self._state in (State.LEAVING, State.STOPPING)
-            if waiting.poll(1000 * (_STEP if leaving else _BEAT)):
-                self._obey(self._parent.recv(1))
-                self._report()
-            if leaving and self._may_go():
-                self._report()
-                self._tally.write()
-                self._resolver.stop()
-                os._exit(0)
-            if time.monotonic() - beat >= _BEAT:
-                self._report()
-                self._tally.write()
-                beat = time.monotonic()
-            if time.monotonic() - looked >= LOOK:
-                self._look_for_orphans()
-                looked = time.monotonic()
+            try:
+                self._turn()
+            except MemoryError:  # messages are in hand, and free some when they end
+                time.sleep(_STEP)
+
+    def _turn(self) -> None:
+        leaving = self._state in (State.LEAVING, State.STOPPING)
+        if self._waiting.poll(1000 * (_STEP if leaving else _BEAT)):
+            self._obey(self._parent.recv(1))
+            self._report()
+        if leaving and self._may_go():
+            self._report()
+            self._tally.write()
+            self._resolver.stop()
+            os._exit(0)
+        if time.monotonic() - self._beat >= _BEAT:
+            self._beat = time.monotonic()
+            self._report()
+            self._tally.write()
+            self._look_for_room()
+            self._look_for_threads()
+        if time.monotonic() - self._looked >= LOOK:
+            self._looked = time.monotonic()
+            self._look_for_orphans()
+
+    def _look_for_room(self) -> None:
+        """Accept nothing where no descriptor is left for it: libmilter would try without a pause."""
+        has_room = _room_for(_SPARE)
+        if self._state is State.ACCEPTING and has_room != self._has_room:
+            if has_room:
+                self._listener.accept()
+                log.info("descriptors are free again: accepting")
+            else:
+                self._listener.pause()
+                log.warning("no descriptors are left: connections wait until others end")
+            self._has_room = has_room
+
+    def _look_for_threads(self) -> None:
+        """Serve connections that wait though no message waits for DNS: a thread may wait for the rest of a packet."""
+        if self._state is State.READY:
+            return
+        self._unanswered = 0 if self._listener.request_thread() else self._unanswered + 1
+        if self._unanswered == _DEAF:
+            self._stop_by_itself("libmilter can start no threads")
 
     def _look_for_orphans(self) -> None:
-        """Where libmilter could not begin a thread it may have forgotten more than can be seen: make way for a worker
-        that has forgotten nothing."""
-        if cut := self._orphans.close():
-            text = (
-                "no thread could be begun for %d connections: their messages are deferred, and this worker is replaced"
-            )
-            log.error(text, cut)
-            if self._state is State.ACCEPTING:
-                self._stop()
+        if forgotten := self._orphans.count(self._tally.sessions):
+            self._stop_by_itself(f"libmilter could start no thread for {forgotten} connections: they are cut")
 
-    def _cry(self) -> None:
-        """Tell the parent before the next beat that help is wanted."""
-        now = time.monotonic()
-        if now - self._cried > _BEAT:
-            self._cried = now
-            self._report()
+    def _stop_by_itself(self, why: str) -> None:
+        """What libmilter has forgotten is closed at the end of the process, and by nobody before."""
+        if self._state is State.ACCEPTING:
+            log.error("%s: this worker finishes the messages in flight and is replaced", why)
+            self._stop()
 
     def _report(self) -> None:
         tally = self._tally
-        load = round(1000 * tally.load())
-        report = Report(self._state, tally.messages, tally.verified, tally.in_flight, load)
+        report = Report(self._state, tally.messages, tally.verified, tally.in_flight)
         with contextlib.suppress(BlockingIOError):  # a parent that does not listen now has enough of them to read
             self._parent.send(report.packed(), socket.MSG_DONTWAIT)
 
@@ -242,10 +245,6 @@ class _Worker:
                 self._listener.start(self._factory)
                 self._resolver.start()  # its thread must not begin before the last fork
                 self._state = State.ACCEPTING
-            case Order.ACCEPT, State.ACCEPTING:
-                self._listener.resume()
-            case Order.REST, State.ACCEPTING:
-                self._listener.pause()
             case Order.LEAVE, _:
                 self._pause(State.LEAVING, _LINGER)
             case Order.STOP, _:
@@ -268,3 +267,14 @@ class _Worker:
             self._stop()
         long_enough = time.monotonic() - self._paused > _GREETED
         return self._tally.sessions == 0 and self._tally.quiet(_SETTLED) and long_enough
+
+
+def _room_for(descriptors: int) -> bool:
+    """Whether so many descriptors are free."""
+    with contextlib.ExitStack() as opened:
+        try:
+            for _ in range(descriptors):
+                opened.callback(os.close, os.dup(0))
+        except OSError:
+            return False
+    return True
