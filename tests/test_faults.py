@@ -37,5 +37,5 @@ def test_no_message_is_lost(fault: Fault, site: Site, senders: Senders) -> None:
     assert row.wrong == [], f"again: {row.repeat}"
     assert row.sent == row.fates["delivered"] + row.fates["held"] + row.fates["deferred"]
     assert row.fates["delivered"]
-    assert row.fates["held"]
+    assert row.fates["held"] or not fault.background
     assert row.answers < ANSWERS

@@ -108,6 +108,8 @@ def run(site: Site, senders: Senders, fault: Fault, form: Form, seed: int) -> Ro
         _again(site, senders, row, [one for one in sent if one.fate in ("deferred", "unanswered")])
         row.after = _settled(site, row)
         _look(site, row, fault)
+    except (RuntimeError, OSError) as problem:  # of the harness, or of a fault that found something wrong
+        row.wrong.append(str(problem)[:1000])
     finally:
         site.close()
         fault.repair(site)

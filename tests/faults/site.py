@@ -92,6 +92,9 @@ def state(pid: int) -> str:
         return "Z"
 
 
+Settings = Mapping[str, Any]
+
+
 class Site:
     """Runs while the context is open; the service only between `serve` and `close`."""
 
@@ -114,6 +117,9 @@ class Site:
         self.random = random.Random()
         self.fired: Counter[str] = Counter()  # how often each thing that was to go wrong did
         self.harmed: set[int] = set()  # processes that were killed or stopped on purpose
+        self.second_port = free_port()  # of another DNS server, or of the metrics endpoint
+        self.first_dns: LyingDns | None = None
+        self.kept = -1  # a descriptor that a fault keeps open
         self._ends = folder / "ends"
         (folder / "program.py").write_text(textwrap.dedent(_CHANGES).format(ends=str(self._ends)))
 
@@ -144,14 +150,15 @@ class Site:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    def stand_still(self, seconds: float) -> None:
-        """Stop all workers for some time, as a busy hypervisor or a snapshot does."""
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """All workers are stopped, as a busy hypervisor or a snapshot does it."""
         stopped = self.service.children()
         for pid in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
         self.fired["workers stood still"] += sum(state(pid) == "T" for pid in stopped)
-        time.sleep(seconds)
+        yield
         for pid in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)

@@ -7,15 +7,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from faults import machine, mta, names, processes
+from faults import bursts, files, limits, machine, mta, names, processes, surroundings
 from faults.harm import GoingOn, wait
 from faults.senders import Sent
-from faults.site import Site
+from faults.site import Settings, Site
 
 Harm = Callable[[Site, GoingOn], list[Sent] | None]
-Settings = Mapping[str, Any]
 
 
 def _no_settings(_site: Site) -> Settings:
@@ -68,6 +66,19 @@ def _ask_always(_site: Site) -> Settings:
     return {"dns": {"cache": False}}
 
 
+def _two_servers(site: Site) -> Settings:
+    return {"dns": {"cache": False, "servers": [f"127.0.0.1:{site.second_port}", site.dns.address]}}
+
+
+def _patient(_site: Site) -> Settings:
+    """With a time-out of DNS so long that a wait for it stands out on a busy machine."""
+    return {"dns": {"timeout": "8s"}}
+
+
+def _some_workers(site: Site) -> Settings:
+    return {"workers": site.random.choice((1, 2, 4)), **_patient(site)}
+
+
 FAULTS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
@@ -116,16 +127,80 @@ FAULTS: dict[str, Fault] = {
             "out of descriptors",
             machine.no_descriptors,
             ("worker at its limit of descriptors",),
-            workers_may_end=True,
+        ),
+        Fault(
+            "bursts after calm, DNS silent",
+            bursts.bursts_after_calm,
+            ("workers stood still", "query to a silent server"),
+            _some_workers,
+            background=False,
+            longest_wait=5,
+        ),
+        Fault(
+            "unknown names, DNS slow",
+            bursts.slow_for_unknown_names,
+            ("slow query for an unknown name",),
+            _patient,
+            longest_wait=5,
+        ),
+        Fault(
+            "unknown names, DNS silent",
+            bursts.silent_for_unknown_names,
+            ("silent query for an unknown name",),
+            _patient,
+            longest_wait=5,
+        ),
+        Fault("DNS without an answer", names.no_answer, names.NO_ANSWERS, _ask_always),
+        Fault(
+            "first DNS server without an answer",
+            names.no_answer_from_the_first,
+            names.NO_ANSWERS,
+            _two_servers,
+            prepare=names.start_first,
+            repair=names.end_first,
+            most_deferred=0,
+        ),
+        Fault(
+            "EDNS refused",
+            names.edns_refused,
+            ("query with EDNS refused", "query without EDNS"),
+            _ask_always,
+            most_deferred=0,
+        ),
+        Fault(
+            "EDNS unanswered",
+            names.edns_unanswered,
+            ("query with EDNS passed over", "query without EDNS"),
+            _ask_always,
+        ),
+        Fault("link to the configuration swapped", files.link_swapped, ("reload after the link was swapped",)),
+        Fault("peers that do not read", bursts.peers_that_do_not_read, ("answer that nobody read",)),
+        Fault("sockets removed", files.sockets_removed, ("socket removed",)),
+        Fault("parent without descriptors", limits.parent_without_descriptors, ("worker missing", "reload refused")),
+        Fault(
+            "control socket abused",
+            surroundings.control_abused,
+            ("reload answered", "half or wrong request"),
+            most_deferred=0,
         ),
     )
 }
+if limits.groups_at_hand():
+    FAULTS |= {
+        fault.name: fault
+        for fault in (Fault("no more tasks", limits.no_more_tasks, ("task refused",), workers_may_end=True),)
+    }
 
 
 _SMALL: dict[str, Harm] = {
     "workers stopped": functools.partial(processes.worker_stopped, times=1),
     "100 reloads, good and bad": functools.partial(processes.reloads, times=10),
     "out of memory": functools.partial(machine.memory_limit, times=1),
+    "bursts after calm, DNS silent": functools.partial(bursts.bursts_after_calm, times=2),
+    "link to the configuration swapped": functools.partial(files.link_swapped, times=2),
+    "sockets removed": functools.partial(files.sockets_removed, times=1),
+    "peers that do not read": functools.partial(bursts.peers_that_do_not_read, seconds=5.0),
+    "parent without descriptors": functools.partial(limits.parent_without_descriptors, seconds=4.0),
 }
 
 
