@@ -7,12 +7,16 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dns.flags as dns_flags
+import dns.message as dns_message
 import pytest
+from dns.rdatatype import TXT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,9 +45,11 @@ from pratique.model import (
     TrustedList,
     Verdict,
 )
+from pratique.reasons import Reason
 from pratique.resolver import Lookups, ZoneResolver
 
 from harness.dns_server import DnsServer
+from harness.lying_dns import Behaviour, LyingDns, reply
 from harness.service import PROGRAM, Service
 from harness.signing import key_record
 
@@ -74,6 +80,8 @@ ZONE = "".join(
         txt("open.example", "v=spf1 ip4:192.168.7.1 +all"),
         txt("s1._domainkey.weak.example", key_record("rsa1024")),
         txt("weak.example", "v=spf1 ip4:192.168.7.1 -all"),
+        "nothing.example A 192.168.7.1\n",
+        "notices.nothing.example A 192.168.7.1\n",
         # broken
         txt("two.example", "v=spf1 -all"),
         txt("two.example", "v=spf1 ip4:192.168.7.1 -all"),
@@ -546,23 +554,279 @@ def test_a_record_that_includes_itself_ends() -> None:
     assert len(survey.lookups) <= 40
 
 
+# ---- DMARC -------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    ("records", "policy", "problem"),
+    ("records", "policy", "at"),
     [
-        ([("_dmarc.a.b.co.uk", "v=DMARC1; p=reject")], "reject", ""),
-        ([("_dmarc.b.co.uk", "v=DMARC1; p=reject; sp=none")], "none", ""),
-        ([("_dmarc.b.co.uk", "v=DMARC1; p=quarantine")], "quarantine", ""),
-        ([("_dmarc.co.uk", "v=DMARC1; p=reject")], None, ""),
-        ([("_dmarc.a.b.co.uk", "v=DMARC1; p=x")], None, "names no policy"),
-        ([("_dmarc.a.b.co.uk", "v=DMARC1; p=none"), ("_dmarc.a.b.co.uk", "v=DMARC1; p=reject")], None, "several"),
-        ([("_dmarc.a.b.co.uk", "v=DMARC1; p")], None, "cannot be read"),
+        ({"a.b.co.uk": "p=reject"}, "reject", "a.b.co.uk"),
+        ({"a.b.co.uk": "p=reject; sp=none; np=none"}, "reject", "a.b.co.uk"),
+        ({"b.co.uk": "p=reject; sp=none"}, "none", "b.co.uk"),
+        ({"b.co.uk": "p=quarantine"}, "quarantine", "b.co.uk"),
+        # no list of public suffixes: the fewest labels, unless psd= says more
+        ({"co.uk": "p=reject"}, "reject", "co.uk"),
+        ({"b.co.uk": "p=none", "co.uk": "p=reject"}, "reject", "co.uk"),
+        ({"b.co.uk": "p=none", "co.uk": "p=reject; psd=y"}, "none", "b.co.uk"),
+        ({"b.co.uk": "p=none; psd=n", "co.uk": "p=reject"}, "none", "b.co.uk"),
+        ({"co.uk": "p=reject; psd=y; np=none"}, "reject", "co.uk"),
+        ({"b.co.uk": "p=none; psd=y", "uk": "p=reject"}, "none", "b.co.uk"),
+        ({"b.co.uk": "p=reject; psd=u", "uk": "p=none; psd=Y"}, "none", "uk"),
+        # tags
+        ({"a.b.co.uk": "t=y; p=reject"}, "reject", "a.b.co.uk"),
+        ({"a.b.co.uk": " p = Reject ;; sp=none;"}, "reject", "a.b.co.uk"),
+        ({"a.b.co.uk": "unknown=1; p=reject; oops; p=none"}, "reject", "a.b.co.uk"),
+        ({"a.b.co.uk": "P=reject; rua=mailto:d@b.co.uk"}, "none", "a.b.co.uk"),
+        ({"a.b.co.uk": "p=x; rua=mailto:d@b.co.uk"}, "none", "a.b.co.uk"),
+        ({"a.b.co.uk": "p=reject; sp=x; rua=mailto:d@b.co.uk"}, "none", "a.b.co.uk"),
+        ({"a.b.co.uk": "p=x", "b.co.uk": "p=reject"}, None, "a.b.co.uk"),
+        ({"a.b.co.uk": "rua=nonsense"}, None, "a.b.co.uk"),
+        ({}, None, ""),
     ],
 )
-def test_dmarc(records: list[tuple[str, str]], policy: str | None, problem: str) -> None:
-    zone = "".join(txt(name, text) for name, text in records)
+def test_dmarc(records: dict[str, str], policy: str | None, at: str) -> None:
+    """RFC 9989 §4.10.1: which record of the tree walk applies, and what it says."""
+    zone = "a.b.co.uk A 192.168.7.1\n"
+    zone += "".join(txt(f"_dmarc.{domain}", f"v=DMARC1; {text}") for domain, text in records.items())
     found = published.dmarc("a.b.co.uk", Lookups(ZoneResolver(zone), 5))
-    assert found.policy == policy
-    assert problem in found.problem
+    assert (found.policy, found.at) == (policy, at)
+    assert bool(found.problem) == (found.policy is None and bool(records)) or "rua=mailto" in str(records)
+
+
+@pytest.mark.parametrize(("text", "policy"), [("np=reject; p=none", "reject"), ("sp=quarantine; p=none", "quarantine")])
+def test_dmarc_of_a_domain_that_does_not_exist(text: str, policy: str) -> None:
+    zone = txt("_dmarc.example", f"v=DMARC1; {text}") + "there.example A 192.168.7.1\n"
+    assert published.dmarc("gone.example", Lookups(ZoneResolver(zone), 5)).policy == policy
+    there = "none" if "np=" in text else policy
+    assert published.dmarc("there.example", Lookups(ZoneResolver(zone), 5)).policy == there
+
+
+@pytest.mark.parametrize(
+    "record", ["p=reject; v=DMARC1", "v=DMARC10; p=reject", "v=dmarc1; p=reject", "v=DMARC1 p=reject", "v=spf1 -all"]
+)
+def test_what_is_no_dmarc_record(record: str) -> None:
+    found = published.dmarc("a.example", Lookups(ZoneResolver(txt("_dmarc.a.example", record)), 5))
+    assert (found.policy, found.problem) == (None, "")
+
+
+def test_several_dmarc_records_are_none_and_the_walk_goes_on() -> None:
+    zone = txt("_dmarc.a.example", "v=DMARC1; p=none") + txt("_dmarc.a.example", "v=DMARC1; p=reject")
+    found = published.dmarc("a.example", Lookups(ZoneResolver(zone), 5))
+    assert found.policy is None
+    assert "several" in found.problem
+    zone += txt("_dmarc.example", "v=DMARC1; p=quarantine")
+    assert published.dmarc("a.example", Lookups(ZoneResolver(zone), 5)).policy == "quarantine"
+
+
+def test_the_tree_walk_is_that_of_the_rfc() -> None:
+    """The example of RFC 9989 §4.10, and shorter ones."""
+    assert published.walk("a.b.c.d.e.f.g.h.i.j.mail.example.com") == [
+        "a.b.c.d.e.f.g.h.i.j.mail.example.com", "g.h.i.j.mail.example.com", "h.i.j.mail.example.com",
+        "i.j.mail.example.com", "j.mail.example.com", "mail.example.com", "example.com", "com",
+    ]  # fmt: skip
+    assert published.walk("a.mail.example.com") == ["a.mail.example.com", "mail.example.com", "example.com", "com"]
+    assert published.walk("com") == ["com"]
+    for count in range(1, 20):
+        names = published.walk(".".join(f"l{n}" for n in range(count)))
+        assert len(names) == min(count, 8)
+
+
+def test_dmarc_without_an_answer() -> None:
+    """Of the domain itself: nothing is known. Above it: what stands lower holds."""
+    record = txt("_dmarc.b.example", "v=DMARC1; p=reject")
+    for failing, expected in (
+        ("_dmarc.a.b.example", (True, None)),
+        ("_dmarc.example", (False, "reject")),
+    ):
+        found = published.dmarc("a.b.example", Lookups(ZoneResolver(f";servfail {failing}\n{record}"), 5))
+        assert (found.failed, found.policy) == expected
+    assert published.dmarc("a.b.example", Lookups(ZoneResolver(";servfail _dmarc.example\n"), 5)).failed
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ("p=reject", "forged mail is to be met with reject"),
+        ("p=reject; t=y", "forged mail is to be met with quarantine (p=reject in DMARC's test mode, t=y)"),
+        ("p=quarantine; t=y", "p=none (p=quarantine in DMARC's test mode, t=y): other receivers are not asked"),
+        ("p=none; t=y", "p=none: other receivers are not asked"),
+        ("p=reject; pct=5", "met with reject; pct= is ignored: DMARC has it no more (RFC 9989)"),
+        ("p=x", "the record has p=x, which is no policy: receivers ignore it"),
+    ],
+)
+def test_dmarc_in_words(doctor: Doctor, tmp_path: Path, record: str, told: str) -> None:
+    """Its test mode is not that of a DKIM key, and none of it touches a verdict."""
+    zone = txt("nobody.example", "v=spf1 ip4:192.168.9.9 -all") + txt("_dmarc.nobody.example", f"v=DMARC1; {record}")
+    (tmp_path / "zone").write_text(zone)
+    status, entry = doctor.entry("nobody.example", "--zone", str(tmp_path / "zone"), require="spf")
+    assert status == 0
+    assert told in texts(entry, "ok")
+    assert "key-test-mode" not in json.dumps(entry)
+
+
+# ---- names that do not exist, servers that do not answer -----------------------------------------------
+
+
+def test_a_domain_that_does_not_exist_is_broken(doctor: Doctor) -> None:
+    status, entry = doctor.entry("gone-platform.example")
+    assert (status, entry["level"]) == (2, "broken")
+    text = "gone-platform.example does not exist: a typing error, or given up: remove the entry"
+    assert entry["verdict"].startswith(text)
+    assert entry["missing"] == ["gone-platform.example"]
+    assert "SPF record" not in json.dumps(entry)
+    assert "gone-platform.example does not exist (NXDOMAIN)" in texts(entry, "broken")
+
+
+def test_a_signer_that_does_not_exist_is_a_warning(doctor: Doctor) -> None:
+    status, entry = doctor.entry("healthy.example", selectors="[s1]", signers="[gone-signer.example]")
+    assert (status, entry["missing"]) == (1, ["gone-signer.example"])
+    assert "gone-signer.example does not exist (NXDOMAIN), so that it proves nothing" in texts(entry, "warning")
+
+
+def servers(doctor: Doctor, *addresses: str, timeout: str = "5s") -> None:
+    listed = ", ".join(f'"{address}"' for address in addresses)
+    (doctor.folder / "pratique.yaml").write_text(f"dns: {{servers: [{listed}], timeout: {timeout}}}\n")
+
+
+def test_a_silent_resolver_is_named_at_once(doctor: Doctor) -> None:
+    """However many entries there are."""
+    with LyingDns() as silent:
+        address = f"127.0.0.1:{silent.port}"
+        servers(doctor, address, timeout="2s")
+        doctor.write(*(f"entry{number}.example" for number in range(40)))
+        started = time.monotonic()
+        result = doctor.run()
+        assert time.monotonic() - started < 15
+        text = f"pratique: dns: {address} (from `dns: servers`) does not answer: nothing can be said of any entry\n"
+        assert (result.returncode, result.stdout, result.stderr) == (75, "", text)
+        assert {name for name, _, _ in silent.asked} <= {"", "."}
+        result = doctor.run("--json")
+        assert result.returncode == 75
+        assert json.loads(result.stdout) == {"status": 75, "problem": text[10:-1], "entries": []}
+
+
+def test_one_of_two_servers_is_silent(doctor: Doctor, dns: DnsServer) -> None:
+    with LyingDns() as silent:
+        servers(doctor, f"127.0.0.1:{silent.port}", dns.address, timeout="2s")
+        doctor.write("healthy.example", selectors="[s1]")
+        result = doctor.run()
+    assert result.returncode == 0
+    assert result.stderr == (
+        f"pratique: warning: dns: 127.0.0.1:{silent.port} (from `dns: servers`) does not answer; the others do\n"
+    )
+
+
+def test_the_time_for_all_is_bounded(doctor: Doctor, dns: DnsServer) -> None:
+    """Entries are examined side by side, and what DNS does not answer in time is `unanswered`."""
+    servers(doctor, dns.address, timeout="3s")
+    doctor.write("healthy.example", *(f"n{number}.timeout.example" for number in range(24)), selectors="[s1]")
+    started = time.monotonic()
+    result = doctor.run("--json", "--timeout", "6s")
+    assert time.monotonic() - started < 20
+    assert result.returncode == 75
+    levels = [entry["level"] for entry in json.loads(result.stdout)["entries"]]
+    assert levels[0] == "ok"
+    assert set(levels[1:]) == {"unanswered"}
+    assert "after 6 s no more was asked" in result.stderr
+
+
+@pytest.mark.parametrize("given", ["0s", "soon", "-1s", "5h"])
+def test_a_timeout_that_is_none(doctor: Doctor, given: str) -> None:
+    doctor.write("healthy.example")
+    result = doctor.run("--timeout", given)
+    assert result.returncode == 64
+    assert "is no time such as 30s or 2m" in result.stderr
+
+
+def test_a_server_without_edns_is_told(doctor: Doctor) -> None:
+    def answer(query: dns_message.Message) -> list[bytes]:
+        if query.edns >= 0:
+            return [reply(query, rcode="FORMERR")]
+        return [reply(query, 'ris.hr 300 IN TXT "v=spf1 ip4:192.168.7.0/28 -all"')]
+
+    with LyingDns(answer) as server:
+        servers(doctor, f"127.0.0.1:{server.port}")
+        doctor.write("ris.hr", require="spf")
+        result = doctor.run()
+    assert "refuses EDNS (FORMERR): an answer over 512 bytes must come over TCP" in result.stderr
+
+
+# ---- how much stands at a name ---------------------------------------------------------------------------
+
+
+def crowd(count: int) -> Behaviour:
+    """SPF among many records: too many for UDP."""
+
+    def answer(query: dns_message.Message) -> list[bytes]:
+        name = query.question[0].name.to_text()
+        if query.question[0].rdtype == TXT and name == "ris.hr.":
+            texts = ['"v=spf1 ip4:192.168.7.0/28 -all"', *(f'"site-verification={n:040}"' for n in range(count))]
+            return [reply(query, *(f"ris.hr 300 IN TXT {text}" for text in texts))]
+        return [reply(query)]
+
+    return answer
+
+
+def over_udp(whole: Behaviour) -> Behaviour:
+    """The same, cut where UDP ends."""
+
+    def answer(query: dns_message.Message) -> list[bytes]:
+        (octets,) = whole(query)
+        if len(octets) <= 1232:
+            return [octets]
+        cut = dns_message.make_response(query, recursion_available=True)
+        cut.flags |= dns_flags.TC
+        return [cut.to_wire()]
+
+    return answer
+
+
+def test_a_crowded_name(doctor: Doctor) -> None:
+    with LyingDns(over_udp(crowd(40)), crowd(40)) as server:
+        servers(doctor, f"127.0.0.1:{server.port}")
+        status, entry = doctor.entry("ris.hr", require="spf")
+    assert status == 0
+    answer = entry["answers"][0]
+    assert (answer["name"], answer["records"], answer["truncated"], answer["tcp"]) == ("ris.hr", 41, True, True)
+    assert answer["octets"] > 2000
+    told = f"ris.hr: 41 TXT records, {answer['octets']:,} bytes: too large for UDP; mail fails at receivers"
+    assert told in texts(entry, "ok")
+
+
+def test_a_crowded_name_without_tcp(doctor: Doctor) -> None:
+    with LyingDns(over_udp(crowd(40)), lambda _: []) as server:
+        servers(doctor, f"127.0.0.1:{server.port}", timeout="1s")
+        status, entry = doctor.entry("ris.hr", require="spf", selectors="[s1]")
+    assert status == 75
+    assert entry["level"] == "unanswered"
+    told = "ris.hr: the answer is too large for UDP, and does not come over TCP: it cannot be read"
+    assert told in texts(entry, "warning")
+
+
+def test_a_small_name(doctor: Doctor) -> None:
+    _, entry = doctor.entry("healthy.example", selectors="[s1]")
+    assert [a["name"] for a in entry["answers"]] == [
+        "healthy.example", "hosts.healthy.example", "s1._domainkey.healthy.example",
+    ]  # fmt: skip
+    assert all(0 < a["octets"] < 1232 and a["records"] == 1 and not a["truncated"] for a in entry["answers"])
+    assert "dns: healthy.example: 1 TXT record, " in texts(entry, "ok")
+
+
+def test_a_record_by_which_the_service_verifies_nothing_is_not_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk of the record and the service's check must agree: where they do not, the check is right."""
+    zone = txt("x.example", "v=spf1 ip4:192.168.7.0/28 ip6:2001:db8:7::/64 -all")
+    entry = Entry("x", "X", "x.example", (("a", "x.example"),), Require.SPF)
+    facts = examine(entry, ZoneResolver(zone), 5, None)
+    assert advise(facts, TODAY).level is Level.OK
+
+    def neutral(*_: object) -> SpfEvidence:
+        return SpfEvidence(SpfResult.NEUTRAL, aligned=True, reason=Reason.SPF_NOT_PASS)
+
+    monkeypatch.setattr("pratique.authentication.spf_check.check", neutral)
+    advice = advise(examine(entry, ZoneResolver(zone), 5, None), TODAY)
+    assert advice.level is Level.BROKEN
+    text = "x.example: the record seems to let hosts send, but the service finds neutral for"
+    assert any(text in finding.text for finding in advice.findings)
 
 
 def test_expiry() -> None:
@@ -592,7 +856,7 @@ def test_the_service_imports_nothing_of_it() -> None:
     """What only people need costs memory in every worker (PITFALLS, "Python")."""
     people = ["rich", "ruamel.yaml", "pratique.advice", "pratique.logbook", "pratique.cli.doctor",
               "pratique.cli.catalogue", "pratique.authentication.published", "pratique.authentication.spf_survey",
-              "pratique.config.catalogue", "pratique.config.insertion"]  # fmt: skip
+              "pratique.config.catalogue", "pratique.config.insertion", "pratique.resolver.probe"]  # fmt: skip
     program = f"import sys, pratique.cli; print([m for m in {people} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from enum import IntEnum
 
 from . import policy
-from .authentication.published import DmarcPolicy
+from .authentication.published import DmarcPolicy, TxtAnswer
 from .authentication.spf_survey import MOST_LOOKUPS, SpfSurvey
 from .expiry import expiring, expiry_text
 from .logbook import Seen
@@ -21,6 +21,7 @@ from .model import DkimEvidence, DkimResult, Entry, Evidence, Require, SpfEviden
 from .reasons import Reason
 
 ENOUGH_MESSAGES, ENOUGH_DAYS, RECENT_DAYS = 20, 14, 31  # what a log must hold to carry a stricter requirement
+MOST_OCTETS, MOST_RECORDS = 16_384, 256  # of an answer: what the service reads (resolver)
 STRONG_RSA_KEY = 2048  # bits, RFC 8301 §3.2: SHOULD
 WIDE_IPV4, WIDE_IPV6 = 16, 32  # prefix lengths: as for an entry's own `networks`
 
@@ -63,7 +64,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fact, what it is about (`spf`, `dkim`, `dmarc`, `list`, `log`), and what to change, if anything."""
+    """One fact, what it is about (`dns`, `spf`, `dkim`, `dmarc`, `list`, `log`), and what to change, if anything."""
 
     level: Level
     about: str
@@ -73,13 +74,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is known of an entry; `seen` is None where no log was read."""
+    """All that is known of an entry; `seen` is None where no log was read. `missing` are domains of the entry that do
+    not exist, `answers` what stands at the names that its proof depends on."""
 
     entry: Entry
     spf: tuple[SpfSurvey, ...] = ()
     keys: tuple[DkimEvidence, ...] = ()
     dmarc: tuple[DmarcPolicy, ...] = ()
     seen: Seen | None = None
+    missing: tuple[str, ...] = ()
+    answers: tuple[TxtAnswer, ...] = ()
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """The missing ones without which no mail of the entry can be genuine."""
+        needed = {self.entry.domain, *(domain for _, domain in self.entry.addresses)}
+        return tuple(domain for domain in self.missing if domain in needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +105,11 @@ class Advice:
 def advise(facts: Facts, today: date) -> Advice:
     findings = [
         *_of_expiry(facts.entry, today),
-        *(finding for survey in facts.spf for finding in _of_spf(survey, facts, today)),
+        *_of_missing(facts),
+        *(finding for s in facts.spf if s.domain not in facts.missing for finding in _of_spf(s, facts, today)),
         *_of_dkim(facts),
         *_of_dmarc(facts),
+        *_of_answers(facts),
         *_of_log(facts, today),
     ]
     level, verdict = _verdict(facts, findings, today)
@@ -127,6 +139,8 @@ def _verdict(facts: Facts, findings: list[Finding], today: date) -> tuple[Level,
     entry = facts.entry
     if entry.expired(today):
         return Level.BROKEN, "its mail is not verified: the entry has expired"
+    if facts.gone:
+        return Level.BROKEN, f"{_not_there(facts.gone[0])}"
     possible = provable(facts)
     if possible is Truth.FALSE:
         return Level.BROKEN, f"its mail cannot be verified today: nothing in DNS meets `require: {entry.require}`"
@@ -150,6 +164,44 @@ def _of_expiry(entry: Entry, today: date) -> Iterator[Finding]:
         yield Finding(
             level, "list", expiry_text(entry, today), "ask the owner, and set a later `expires` or take it out"
         )
+
+
+# ---- names ---------------------------------------------------------------------------------------------
+
+
+def _not_there(domain: str) -> str:
+    return f"{domain} does not exist: a typing error, or given up: remove the entry, or correct it"
+
+
+def _of_missing(facts: Facts) -> Iterator[Finding]:
+    for domain in facts.missing:
+        if domain in facts.gone:
+            text = f"{domain} does not exist (NXDOMAIN): who registers it could send mail that is verified"
+            yield Finding(Level.BROKEN, "dns", text, "remove the entry, or correct the domain")
+        else:
+            text = f"{domain} does not exist (NXDOMAIN), so that it proves nothing"
+            yield Finding(Level.WARNING, "dns", text, "take it out of the entry, or correct it")
+
+
+def _of_answers(facts: Facts) -> Iterator[Finding]:
+    """How large the answers are: what UDP does not carry must come over TCP, and what is too large is not read."""
+    small = []
+    for answer in facts.answers:
+        size = f"{answer.records} TXT record{'s' * (answer.records != 1)}, {answer.octets:,} bytes"
+        if answer.truncated and not answer.tcp:
+            text = f"{answer.name}: the answer is too large for UDP, and does not come over TCP: it cannot be read"
+            yield Finding(Level.WARNING, "dns", text, "let TCP port 53 through from here to the name server")
+        elif answer.octets > MOST_OCTETS or answer.records > MOST_RECORDS:
+            text = f"{answer.name}: {size}: more than the service reads"
+            change = "tell the platform's postmaster: too many records at one name make genuine mail fail"
+            yield Finding(Level.WARNING, "dns", text, change)
+        elif answer.truncated:
+            text = f"{answer.name}: {size}: too large for UDP; mail fails at receivers that TCP does not reach"
+            yield Finding(Level.OK, "dns", text)
+        elif answer.octets:
+            small.append(f"{answer.name}: {size}")
+    if small:
+        yield Finding(Level.OK, "dns", "; ".join(small))
 
 
 # ---- SPF -----------------------------------------------------------------------------------------------
@@ -180,7 +232,10 @@ def _of_spf(survey: SpfSurvey, facts: Facts, today: date) -> Iterator[Finding]:
             careless = Level.WARNING if facts.entry.require in (Require.ANY, Require.SPF) else Level.OK
             for text in _careless(survey):
                 yield Finding(careless, "spf", text, _instead_of_spf(facts, today) if careless else "")
-            if not survey.lets_someone_pass:
+            if survey.refused:
+                text = f"{domain}: the record seems to let hosts send, but the service finds {survey.refused}"
+                yield Finding(matters, "spf", text, ask)
+            elif not survey.lets_someone_pass:
                 yield Finding(matters, "spf", f"{domain}: the record lets nobody send in a way that counts", ask)
 
 
@@ -256,7 +311,7 @@ def _of_dkim(facts: Facts) -> Iterator[Finding]:
 
 def _mend_key(key: DkimEvidence, listed: bool) -> str:
     if key.reason is Reason.KEY_TEST_MODE:
-        return "tell the platform's postmaster: a key in test mode (t=y) proves nothing"
+        return "tell the platform's postmaster: a DKIM key in test mode (t=y in the key record) proves nothing"
     if key.reason in (Reason.KEY_MISSING, Reason.KEY_REVOKED) and listed:
         return "take the selector out of the entry if the platform signs with another one; else tell its postmaster"
     return "" if key.reason in (Reason.KEY_MISSING, Reason.KEY_REVOKED) else "tell the platform's postmaster"
@@ -264,14 +319,18 @@ def _mend_key(key: DkimEvidence, listed: bool) -> str:
 
 def _of_dmarc(facts: Facts) -> Iterator[Finding]:
     for found in facts.dmarc:
+        where = found.domain if found.at in ("", found.domain) else f"{found.domain} (record of {found.at})"
+        old = ", ".join(f"{tag}=" for tag in found.obsolete)
+        ignored = f"; {old} is ignored: DMARC has it no more (RFC 9989)" if old else ""
+        test = f" (p={found.policy} in DMARC's test mode, t=y)" if found.testing and found.policy != "none" else ""
         if found.failed:
             yield Finding(Level.UNANSWERED, "dmarc", f"{found.domain}: DNS did not answer", "ask again")
-        elif found.policy in ("quarantine", "reject"):
-            share = f" for {found.percent} % of it" if found.percent < 100 else ""
-            yield Finding(Level.OK, "dmarc", f"{found.domain}: forged mail is to be met with {found.policy}{share}")
+        elif found.asked in ("quarantine", "reject"):
+            text = f"{where}: forged mail is to be met with {found.asked}{test}{ignored}"
+            yield Finding(Level.OK, "dmarc", text)
         else:
-            why = found.problem or ("p=none" if found.policy else "no record")
-            text = f"{found.domain}: {why}: other receivers are not asked to stop forgeries; nothing changes here"
+            why = found.problem or (f"p=none{test}" if found.policy else "no record")
+            text = f"{where}: {why}: other receivers are not asked to stop forgeries; nothing changes here{ignored}"
             yield Finding(Level.OK, "dmarc", text)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import spf
 
@@ -19,6 +19,7 @@ from .spf_check import Query
 
 MOST_LOOKUPS, MOST_VOID_LOOKUPS = spf.MAX_LOOKUP, spf.MAX_VOID_LOOKUPS
 _WALKED = 4 * MOST_LOOKUPS  # look-ups after which a walk ends: a record may include itself
+_TRIED = 8  # networks of a record that are tried with the service's own check
 _SHOWN = 200  # characters of a term or a text
 _Mechanism = tuple[str, str, str, int, str]  # pyspf's: as written, kind, domain or address, prefix length, result
 _SIGNS = {"pass": "+", "fail": "-", "softfail": "~", "neutral": "?"}
@@ -59,14 +60,14 @@ class SpfSurvey:
     ending: str = ""  # how the record treats all others: `-all`, `~all`, …; "" where it says nothing
     open_records: tuple[str, ...] = ()  # domains of records that let all pass
     probes: tuple[tuple[IPAddress, SpfEvidence], ...] = ()
+    refused: str = ""  # what the service says of hosts that the record names, where it lets none of them pass
 
     @property
     def lets_someone_pass(self) -> bool:
         """Whether some host could pass in a way that counts."""
-        counting = any(
-            network.prefixlen >= (spf_check.WIDEST_IPV4 if network.version == 4 else spf_check.WIDEST_IPV6)
-            for _, network in self.widest
-        )
+        if self.refused:
+            return False
+        counting = any(_counts(network) for _, network in self.widest)
         return self.result is SpfResult.PASS and (counting or bool(self.dynamic))
 
     @property
@@ -95,7 +96,26 @@ def survey(domain: str, entry: Entry, lookup: Lookup) -> SpfSurvey:
             why = _text(Query(lookup, client, str(sender), domain).check()[2])
             return walk.result(domain, found.result, f"{why} (for a client {_family(client)})")
         probes.append((client, found))
-    return walk.result(domain, SpfResult.PASS, probes=tuple(probes))
+    whole = walk.result(domain, SpfResult.PASS, probes=tuple(probes))
+    return replace(whole, refused=_refused(whole, entry, sender, lookup))
+
+
+def _refused(survey: SpfSurvey, entry: Entry, sender: Address, lookup: Lookup) -> str:
+    """Try hosts that the record names with the service's own check: the walk and the check must not disagree."""
+    said = ""
+    for _, network in [pair for pair in survey.widest[::-1] if _counts(pair[1])][:_TRIED]:
+        for client in dict.fromkeys((network[0], network[-1])):
+            found = spf_check.check(Session(client, survey.domain, str(sender)), entry, sender, lookup)
+            if found.counts or found.result is SpfResult.TEMPERROR:
+                return ""
+            said = said or f"{found.result} for {client}" + (f" ({found.reason})" if found.reason else "")
+    return said
+
+
+def _counts(network: IPNetwork) -> bool:
+    """Whether a pass by a network counts: it is not too wide."""
+    widest = spf_check.WIDEST_IPV4 if isinstance(network, ipaddress.IPv4Network) else spf_check.WIDEST_IPV6
+    return network.prefixlen >= widest
 
 
 def _text(problem: object) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +21,10 @@ from rich.progress import Progress
 from pratique.advice import Advice, Facts, Level, advise
 from pratique.authentication import published, spf_survey
 from pratique.logbook import LONGEST_LINE, Seen, read
-from pratique.model import Alignment, DkimEvidence, Entry, Settings
+from pratique.model import Alignment, DkimEvidence, DnsSettings, DnsStatus, Entry, Lookup, Settings, SpfResult
 from pratique.reasons import Reason
-from pratique.resolver import Lookups, Resolver
+from pratique.resolver import Lookups, NetworkResolver, Resolver
+from pratique.resolver.probe import Measured, measure
 from pratique.rights import refusal
 
 from .common import (
@@ -38,15 +43,36 @@ STATUS = {Level.OK: 0, Level.WARNING: 1, Level.BROKEN: 2, Level.UNANSWERED: EX_T
 _PATIENCE = 4  # a survey of SPF asks more than the service does for a message: so many times `dns: timeout`
 _SOON = 1.0  # seconds until a progress bar is worth its while
 _RECORDS_SHOWN = 12
+_AT_ONCE = 8  # entries that are examined at the same time
+_MEASURED = 12  # names of an entry whose answers are measured
+_DNS_PORT = 53
+_UNITS = {"s": 1, "m": 60, "": 1}
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
+    match = re.fullmatch(r"(\d{1,4})([sm]?)", value)
+    if match is None or int(match[1]) == 0:
+        raise click.BadParameter(f"{value!r} is no time such as 30s or 2m")
+    return float(int(match[1]) * _UNITS[match[2]])
 
 
 @click.command("doctor")
 @config_option
 @click.option("--log", "logs", multiple=True, metavar="FILE", help="a log of the service (- is standard input)")
 @zone_option
+@click.option(
+    "--timeout",
+    default="30s",
+    show_default=True,
+    metavar="TIME",
+    callback=_seconds,
+    help="how long DNS may take for all entries together",
+)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object")
 @click.argument("senders", nargs=-1, metavar="[ID]…")
-def command(config: Path, logs: tuple[str, ...], zone: Path | None, as_json: bool, senders: tuple[str, ...]) -> None:
+def command(
+    config: Path, logs: tuple[str, ...], zone: Path | None, timeout: float, as_json: bool, senders: tuple[str, ...]
+) -> None:
     """What DNS says of each trusted sender, and what to change.
 
     Of those named by ID, else of all. With --log also what its mail really looked like.
@@ -62,16 +88,25 @@ def command(config: Path, logs: tuple[str, ...], zone: Path | None, as_json: boo
     entries = _chosen(settings, senders)
     seen = read(_lines(logs), today) if logs else None
     resolver = open_resolver(settings, zone)
-    advices = []
+    deadline = time.monotonic() + timeout
+    server = None
+    if isinstance(resolver, NetworkResolver) and entries:
+        try:
+            server = _answering(resolver, settings.dns, deadline)
+        except CommandError as problem:
+            if as_json:
+                click.echo(json.dumps({"status": problem.status, "problem": str(problem), "entries": []}, indent=2))
+            raise
     with _progress(len(entries)) as tick:
-        for entry in entries:
-            facts = examine(entry, resolver, settings.dns.timeout, seen)
-            advices.append((facts, advise(facts, today)))
-            tick()
+        facts = _examine_all(entries, _Asking(resolver, settings.dns.timeout, deadline, server), seen, tick)
+    advices = [(found, advise(found, today)) for found in facts]
     if as_json:
         click.echo(json.dumps(_as_object(advices), ensure_ascii=False, indent=2))
     else:
         click.echo("\n\n".join("\n".join(in_words(facts, advice)) for facts, advice in advices))
+    if time.monotonic() >= deadline:
+        text = f"after {timeout:.0f} s no more was asked: what is unanswered may have an answer; --timeout gives more"
+        click.echo(f"pratique: warning: {text}", err=True)
     raise click.exceptions.Exit(_status([advice.level for _, advice in advices]))
 
 
@@ -117,26 +152,129 @@ def _progress(steps: int) -> Iterator[Any]:
         progress.stop()
 
 
+# ---- the name servers --------------------------------------------------------------------------------
+
+Server = tuple[str, int]
+
+
+def _answering(resolver: NetworkResolver, dns: DnsSettings, deadline: float) -> Server:
+    """A server that answers. Asks each of them one question. Raises CommandError where none says anything."""
+    patience = min(dns.timeout, deadline - time.monotonic())
+    servers = resolver.servers
+    with ThreadPoolExecutor(len(servers)) as pool:
+        replies = list(pool.map(lambda server: measure(server, ".", "NS", patience), servers))
+    silent = [server for server, reply in zip(servers, replies, strict=True) if not reply.rcode]
+    said = f"{_named(silent, dns)} {'does' if len(silent) == 1 else 'do'} not answer"
+    if len(silent) == len(servers):
+        raise CommandError(f"dns: {said}: nothing can be said of any entry", EX_TEMPFAIL)
+    if silent:
+        click.echo(f"pratique: warning: dns: {said}; the others do", err=True)
+    for server, reply in zip(servers, replies, strict=True):
+        for problem in _limits(reply):
+            click.echo(f"pratique: warning: dns: {_named([server], dns)} {problem}", err=True)
+    order = sorted(zip(servers, replies, strict=True), key=lambda pair: (not pair[1].rcode, pair[1].rcode == "REFUSED"))
+    return order[0][0]
+
+
+def _limits(reply: Measured) -> Iterator[str]:
+    if reply.rcode == "REFUSED":
+        yield "refuses to answer (REFUSED): it may not serve this host"
+    if reply.without_edns:
+        yield f"refuses EDNS ({reply.without_edns}): an answer over 512 bytes must come over TCP"
+
+
+def _named(servers: list[Server], dns: DnsSettings) -> str:
+    """The servers, and where they stand."""
+    names = [host if port == _DNS_PORT else f"{host}:{port}" for host, port in servers]
+    return f"{' and '.join(names)} (from {'`dns: servers`' if dns.servers else '/etc/resolv.conf'})"
+
+
 # ---- gathering ---------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """How DNS is asked: `timeout` seconds for the questions of one message, and until when in all. `server` is the one
+    by which answers are measured."""
+
+    resolver: Resolver
+    timeout: float
+    deadline: float = float("inf")
+    server: Server | None = None
+
+    def lookups(self, times: float = 1) -> Lookups:
+        return Lookups(self.resolver, min(times * self.timeout, max(self.deadline - time.monotonic(), 0)))
+
+
+def _examine_all(
+    entries: list[Entry], asking: _Asking, seen: dict[str, Seen] | None, tick: Callable[[], None]
+) -> list[Facts]:
+    """The facts of all entries, some at the same time."""
+
+    def one(entry: Entry) -> Facts:
+        found = _examine(entry, asking, seen)
+        tick()
+        return found
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            return list(pool.map(one, entries))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def examine(entry: Entry, resolver: Resolver, timeout: float, logged: dict[str, Seen] | None) -> Facts:
-    """All facts of an entry. The log says which MAIL FROM domains and selectors its mail really has; a forger is
-    free to use any other domain that counts."""
+    """All facts of an entry."""
+    return _examine(entry, _Asking(resolver, timeout), logged)
+
+
+def _examine(entry: Entry, asking: _Asking, logged: dict[str, Seen] | None) -> Facts:
+    """The log says which MAIL FROM domains and selectors its mail really has; a forger is free to use any other domain
+    that counts."""
     seen = None if logged is None else logged.get(entry.id, Seen())
     own = _own_domains(entry)
     senders = sorted(d for d in (seen.senders if seen else ()) if d and any(entry.counts_domain(d, o) for o in own))
-    keys = list(seen.keys) if seen else []
+    surveys = tuple(
+        spf_survey.survey(domain, entry, asking.lookups(_PATIENCE)) for domain in dict.fromkeys([*senders, *own])
+    )
+    keys = tuple(_keys(entry, own, list(seen.keys) if seen else [], asking.lookups()))
     return Facts(
         entry,
-        tuple(
-            spf_survey.survey(domain, entry, Lookups(resolver, _PATIENCE * timeout))
-            for domain in dict.fromkeys([*senders, *own])
-        ),
-        tuple(_keys(entry, own, keys, Lookups(resolver, timeout))),
-        tuple(dict.fromkeys(published.dmarc(domain, Lookups(resolver, timeout)) for domain in _author_domains(entry))),
+        surveys,
+        keys,
+        tuple(dict.fromkeys(published.dmarc(domain, asking.lookups()) for domain in _author_domains(entry))),
         seen,
+        tuple(_missing(entry, asking.lookups())),
+        tuple(_answers(surveys, keys, asking)),
     )
+
+
+def _missing(entry: Entry, lookup: Lookup) -> Iterator[str]:
+    """The entry's domains that do not exist."""
+    for domain in dict.fromkeys(
+        [entry.domain, *_author_domains(entry), *sorted(entry.evidence_domains | entry.signers)]
+    ):
+        if lookup(domain, "TXT").status is DnsStatus.NO_NAME:
+            yield domain
+
+
+def _answers(
+    surveys: Iterable[spf_survey.SpfSurvey], keys: Iterable[DkimEvidence], asking: _Asking
+) -> Iterator[published.TxtAnswer]:
+    """What stands at the names of the SPF records and of the keys, and how large it is."""
+    surveys = list(surveys)
+    names = [survey.domain for survey in surveys if survey.result is not SpfResult.NONE]
+    names += [record.domain for survey in surveys for record in survey.records if record.text]
+    names += [f"{key.selector}._domainkey.{key.domain}" for key in keys if key.reason is not Reason.KEY_MISSING]
+    lookup = asking.lookups()
+    for name in list(dict.fromkeys(names))[:_MEASURED]:
+        found = published.TxtAnswer(name, len(lookup(name, "TXT").records))
+        left = min(asking.timeout, asking.deadline - time.monotonic())
+        if asking.server and left > 0:
+            how = measure(asking.server, name, "TXT", left)
+            found = published.TxtAnswer(name, found.records, how.octets, how.truncated, how.tcp)
+        yield found
 
 
 def _author_domains(entry: Entry) -> list[str]:
@@ -217,7 +355,21 @@ def _entry(facts: Facts, advice: Advice) -> dict[str, Any]:
             {name: getattr(key, name) for name in ("domain", "selector", "algorithm", "bits", "counts", "reason")}
             for key in facts.keys
         ],
-        "dmarc": [{"domain": d.domain, "policy": d.policy, "problem": d.problem or None} for d in facts.dmarc],
+        "dmarc": [
+            {
+                "domain": d.domain,
+                "record": d.at or None,
+                "policy": d.policy,
+                "testing": d.testing,
+                "problem": d.problem or None,
+            }
+            for d in facts.dmarc
+        ],
+        "missing": list(facts.missing),
+        "answers": [
+            {name: getattr(a, name) for name in ("name", "records", "octets", "truncated", "tcp")}
+            for a in facts.answers
+        ],
         "log": seen
         and {
             "verified": seen.verified,

@@ -86,6 +86,11 @@ class NetworkResolver:
         """Why there is no server to ask; empty if there is one."""
         return self._servers.problem
 
+    @property
+    def servers(self) -> tuple[tuple[str, int], ...]:
+        """The servers that are asked, by address and port."""
+        return tuple(self._servers.current)
+
     # ---- for messages
 
     def ask(self, name: str, rdtype: str, seconds: float) -> DnsAnswer:
