@@ -257,8 +257,36 @@ def test_a_folder_of_lists(tmp_path: Path) -> None:
 def test_an_empty_folder_of_lists(tmp_path: Path) -> None:
     (tmp_path / "pratique.yaml").write_text("senders: lists\n")
     (tmp_path / "lists").mkdir()
-    with pytest.raises(ConfigError, match=r"1:10: senders: found .*lists/\*\.yaml: No such file"):
+    with pytest.raises(
+        ConfigError, match=r"1:10: senders: found .*lists: no file in it has a name that ends in \.yaml"
+    ):
         load(tmp_path / "pratique.yaml")
+
+
+def test_what_else_lies_in_a_folder_of_lists(tmp_path: Path) -> None:
+    """What an editor hides is none of ours; what a person meant to be read, and is not, is told."""
+    (tmp_path / "pratique.yaml").write_text("senders: lists\n")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "a.yaml").write_text(ENTRY)
+    (lists / ".#a.yaml").symlink_to("anna@host.1234")  # Emacs's lock: it leads nowhere
+    (lists / ".a.yaml.swp").write_bytes(b"b0VIM")
+    (lists / "trusted-senders.schema.json").write_text("{}")
+    for name in ("mercell.yml", "mercell.yaml.txt", "MERCELL.YAML", "notes"):
+        (lists / name).write_text("nonsense: [\n")
+    (lists / "sub.yaml").mkdir()
+    reading = read(tmp_path / "pratique.yaml")
+    assert reading.errors == ()
+    assert reading.settings is not None
+    assert len(reading.settings.senders.entries) == 1
+    told = [str(warning).removeprefix(f"{lists}/") for warning in reading.warnings]
+    assert told == [
+        'MERCELL.YAML: not read: its name does not end in .yaml; rename it to "MERCELL.yaml"',
+        'mercell.yaml.txt: not read: its name does not end in .yaml; rename it to "mercell.yaml"',
+        'mercell.yml: not read: its name does not end in .yaml; rename it to "mercell.yaml"',
+        "notes: not read: its name does not end in .yaml",
+        "sub.yaml: not read: it is a folder; put its files into the folder above it",
+    ]
 
 
 @pytest.mark.parametrize("name", [r'"\0"', "a" * 5000, "."])

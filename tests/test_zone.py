@@ -124,8 +124,20 @@ def test_what_is_wrong_is_told_with_file_and_line(text: str, line: int, problem:
     assert "Error" not in str(error.value)
 
 
+def test_what_editors_write(tmp_path: Path) -> None:
+    """A byte order mark, line ends of Windows, a comment in Latin-1."""
+    (tmp_path / "a").write_bytes(
+        b"\xef\xbb\xbfa.example. A 192.0.2.1\r\n; r\xc3\xa9serve\r\nb.example. A 192.0.2.2\r\n"
+    )
+    (tmp_path / "b").write_bytes(b"; r\xe9serve\na.example. A 192.0.2.1\nb.example. A 192.0.2.2\n")
+    for name in ("a", "b"):
+        zone = ZoneResolver.from_file(tmp_path / name)
+        assert said(zone, "a.example", "A") == ("192.0.2.1",)
+        assert said(zone, "b.example", "A") == ("192.0.2.2",)
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    for name, problem in (("none", "No such file"), ("bytes", "not UTF-8"), (".", "Is a directory")):
+    for name, problem in (("none", "No such file"), ("bytes", "this is no record"), (".", "Is a directory")):
         with pytest.raises(DnsConfigError, match=problem):
             ZoneResolver.from_file(tmp_path / name)

@@ -214,7 +214,7 @@ def _with(name: str, platform: Platform, config: Path) -> tuple[Path, str]:
     service = parse_service(_text(config), str(config))
     senders = config.parent / service.senders
     is_folder = os.path.isdir(senders)
-    files = sorted(senders.glob("*.yaml")) if is_folder else [senders]
+    files = _lists(senders) if is_folder else [senders]
     for file in files:
         _refuse_double(name, platform, Document(_text(file), str(file)))
     if is_folder:
@@ -227,6 +227,11 @@ def _with(name: str, platform: Platform, config: Path) -> tuple[Path, str]:
     except InsertionError as problem:
         entry = "\n".join(entry_lines(name, platform.entry()))
         raise CommandError(f"{senders}: {problem}. Add it by hand:\n{entry}", EX_CONFIG) from None
+
+
+def _lists(folder: Path) -> list[Path]:
+    """The files of a folder of lists. Hidden ones are an editor's."""
+    return [file for file in sorted(folder.glob("*.yaml")) if file.name[0] != "." and not os.path.isdir(file)]
 
 
 def _text(file: Path) -> str:
@@ -283,7 +288,7 @@ def _write(file: Path, text: str) -> None:
 
 def _neighbour(target: Path) -> os.stat_result | None:
     """What a new file of a folder is to be like: another one there."""
-    others = sorted(target.parent.glob("*.yaml"))
+    others = _lists(target.parent)
     return others[0].stat() if others else None
 
 

@@ -185,7 +185,7 @@ def _limits(reply: Measured) -> Iterator[str]:
 
 def _named(servers: list[Server], dns: DnsSettings) -> str:
     """The servers, and where they stand."""
-    names = [host if port == _DNS_PORT else f"{host}:{port}" for host, port in servers]
+    names = [host if port == _DNS_PORT else f"{f'[{host}]' if ':' in host else host}:{port}" for host, port in servers]
     return f"{' and '.join(names)} (from {'`dns: servers`' if dns.servers else '/etc/resolv.conf'})"
 
 

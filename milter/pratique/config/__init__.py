@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from pratique.model import Entry, Settings, TrustedList
 from pratique.rights import refusal
 
-from .document import ConfigError, Document, NotPermittedError, Place, Problem
+from .document import ConfigError, Document, NotPermittedError, Place, Problem, quoted
 from .files import SenderFile, SendersFile, ServiceFile
 from .lists import Placed, hidden, overlaps, warnings_of
 from .trusted import Site
@@ -136,8 +136,12 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
     entries: list[Placed] = []
     files: list[Path] = []
     try:
-        files = _list_files(folder, instead)
-    except ConfigError as wrong:
+        files, left_out = _list_files(folder, instead)
+        warnings += left_out
+        if not files and document is not None:
+            nothing = ConfigError([Problem(str(folder), 0, 0, "no file in it has a name that ends in .yaml")])
+            errors += _no_list(nothing, document)
+    except NotPermittedError as wrong:
         errors += wrong.problems
     for file in files:
         try:
@@ -160,17 +164,34 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
     return Reading(replace(service.settings(senders), sources=sources), (), tuple(warnings))
 
 
-def _list_files(path: Path, instead: Iterable[Path]) -> list[Path]:
-    """The list's own file, or the .yaml files of a folder, with those that are to be in it. Raises ConfigError."""
+def _list_files(path: Path, instead: Iterable[Path]) -> tuple[list[Path], list[Problem]]:
+    """The list's own file, or the .yaml files of a folder, with those that are to be in it; and a warning for each file
+    of the folder that is not read. Hidden files are an editor's. Raises ConfigError."""
     try:
         if not path.is_dir():
-            return [path]
-        names = {path / name for name in os.listdir(path) if name.endswith(".yaml")}
-        return sorted(names | {file for file in instead if file.parent == path}) or [path / "*.yaml"]
+            return [path], []
+        names = {path / name for name in os.listdir(path) if not name.startswith(".")}
     except PermissionError as problem:
         raise NotPermittedError([Problem(str(path), 0, 0, refusal(problem, path))]) from None
     except OSError:
-        return [path]
+        return [path], []
+    read = {file for file in names if file.name.endswith(".yaml") and not os.path.isdir(file)}
+    left_out = [
+        Problem(str(file), 0, 0, _why_left_out(file))
+        for file in sorted(names - read)
+        if ".schema.json" not in file.name
+    ]
+    files = sorted(read | {file for file in instead if file.parent == path})
+    return files, left_out
+
+
+def _why_left_out(file: Path) -> str:
+    if os.path.isdir(file):
+        return "not read: it is a folder; put its files into the folder above it"
+    stem = re.sub(r"(?i)(\.ya?ml)?(\.txt)?$", "", file.name)
+    if re.search(r"(?i)\.ya?ml(\.txt)?$", file.name):
+        return f"not read: its name does not end in .yaml; rename it to {quoted(stem + '.yaml')}"
+    return "not read: its name does not end in .yaml"
 
 
 def _no_list(wrong: ConfigError, document: Document) -> Iterable[Problem]:

@@ -53,11 +53,13 @@ class ZoneResolver:
     @classmethod
     def from_file(cls, path: Path) -> ZoneResolver:
         try:
-            return cls(path.read_text(encoding="utf-8"), str(path))
+            octets = path.read_bytes()
         except OSError as problem:
             raise DnsConfigError(f"{path}: cannot read the zone file: {refusal(problem, path)}") from None
-        except UnicodeError:
-            raise DnsConfigError(f"{path}: the zone file is not UTF-8 text") from None
+        try:
+            return cls(octets.decode("utf-8-sig"), str(path))
+        except UnicodeDecodeError:  # a comment in Latin-1 is no reason to refuse a zone
+            return cls(octets.decode("latin-1"), str(path))
 
     def ask(self, name: str, rdtype: str, seconds: float) -> DnsAnswer:  # noqa: ARG002
         here = absolute(name)
