@@ -210,6 +210,14 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
     assert site.list.read_bytes() == before
 
 
+def test_reload_of_a_service_that_may_not_be_asked(site: Site) -> None:
+    hidden = site.folder / "run"
+    hidden.mkdir(mode=0o700)
+    site.config.write_text(f"socket: unix:{hidden}/milter.sock\n")
+    text = "does not let you in, and only root, the service's user and members of the group pratique-editors may ask"
+    says(site.run("reload"), 77, text)
+
+
 def test_root_does_not_take_the_socket_of_the_service(site: Site) -> None:
     """As root it would work, and the service's own user could not open the socket any more."""
     folder = site.folder / "run"
