@@ -92,7 +92,9 @@ RULES = {
         "model.py", "if self.alignment is Alignment.STRICT:", "if False:", ("no-dkim-strict-subdomain",)
     ),
     "evidence_domains": Rule("model.py", "if self.evidence_domains:", "if False:", ("no-dkim-evidence-domain",)),
-    "MAIL FROM is aligned": Rule(SPF, "if not aligned:", "if False:", ("no-spf-unaligned",)),
+    "MAIL FROM is aligned": Rule(
+        SPF, "if not entry.counts_domain(sender.domain, author.domain):", "if False:", ("no-spf-unaligned",)
+    ),
     "SPF pass": Rule(
         SPF,
         "if found.result is not SpfResult.PASS:",
@@ -214,7 +216,7 @@ RULES = {
     ),
     "seals": Rule(
         ARC,
-        "            _check(*_sealed(chain.sets[:number]), lookup)\n",
+        "            _check(signature, sets_so_far, lookup)\n",
         "            pass\n",
         (
             *("no-arc-results-changed", "no-arc-first-results-changed", "no-arc-first-seal-broken"),

@@ -10,6 +10,8 @@ from datetime import date
 import pytest
 
 from pratique.model import (
+    ArcEvidence,
+    ArcResult,
     Claim,
     ClaimKind,
     DkimEvidence,
@@ -86,6 +88,45 @@ def test_rows_3_to_7(claim: Claim, met: Truth, verdict: Verdict) -> None:
     assert judged.by == (("dkim",) if met is Truth.TRUE else ())
     expected = {Truth.TRUE: None, Truth.UNKNOWN: Reason.DNS_TEMPERROR, Truth.FALSE: Reason.NO_ALIGNED_PASS}
     assert judged.reason is expected[met]
+
+
+DOUBTFUL = [
+    Evidence((replace(DKIM[Truth.UNKNOWN], doubtful=True),), SPF[Truth.FALSE]),
+    Evidence((DKIM[Truth.FALSE],), replace(SPF[Truth.UNKNOWN], doubtful=True)),
+    Evidence((), SPF[Truth.FALSE], arc=ArcEvidence(ArcResult.TEMPERROR, doubtful=True)),
+]
+
+
+@pytest.mark.parametrize("facts", DOUBTFUL)
+@pytest.mark.parametrize("claim", [LISTED, DOMAIN])
+def test_a_forger_does_not_make_a_message_undetermined(claim: Claim, facts: Evidence) -> None:
+    """No answer for a name that a forger could have picked: not unknown, and still worth waiting for."""
+    judged = decide(claim, facts, ENTRY, TODAY)
+    assert (judged.verdict, judged.reason) == (Verdict.UNVERIFIED, Reason.DNS_TEMPERROR)
+    assert judged.waits
+    without = decide(claim, facts.without_doubt, ENTRY, TODAY)
+    assert without.verdict is (Verdict.UNDETERMINED if claim is LISTED else Verdict.UNVERIFIED)
+    expired = decide(claim, facts, replace(ENTRY, expires=date(2026, 11, 21)), TODAY)
+    assert (expired.reason, expired.waits) == (Reason.ENTRY_EXPIRED, False)
+
+
+def test_what_cannot_be_met_any_more_does_not_wait() -> None:
+    doubtful_spf = replace(SPF[Truth.UNKNOWN], doubtful=True)
+    for require, dkim, waits in [
+        (Require.ANY, Truth.FALSE, True),
+        (Require.SPF, Truth.FALSE, True),
+        (Require.ALL, Truth.TRUE, True),
+        (Require.ALL, Truth.UNKNOWN, True),
+        (Require.ALL, Truth.FALSE, False),
+        (Require.DKIM, Truth.FALSE, False),
+        (Require.NETWORK, Truth.FALSE, False),
+    ]:
+        judged = decide(LISTED, Evidence((DKIM[dkim],), doubtful_spf), replace(ENTRY, require=require), TODAY)
+        assert (judged.verdict, judged.waits) == (Verdict.UNVERIFIED, waits), require
+    proven = decide(LISTED, Evidence((DKIM[Truth.TRUE],), doubtful_spf), ENTRY, TODAY)
+    assert proven.verdict is Verdict.VERIFIED
+    own = decide(LISTED, Evidence((DKIM[Truth.UNKNOWN],), doubtful_spf), ENTRY, TODAY)
+    assert (own.verdict, own.waits) == (Verdict.UNDETERMINED, False)
 
 
 @pytest.mark.parametrize("kind", [k for k in ClaimKind if k not in (ClaimKind.LISTED, ClaimKind.DOMAIN)])

@@ -33,7 +33,9 @@ from harness.opendkim import OpenDkim, is_signature
 
 # What we do not look into: there is nothing to compare.
 NOT_VERIFIED = (Reason.UNALIGNED, Reason.TOO_MANY_SIGNATURES)
-NOT_EVALUATED = (Reason.NOT_CHECKED, Reason.BEHIND_RELAY, Reason.RELAY_UNREADABLE, Reason.NO_CLIENT_ADDRESS)
+NOT_EVALUATED = (
+    *(Reason.NOT_CHECKED, Reason.UNALIGNED, Reason.BEHIND_RELAY, Reason.RELAY_UNREADABLE, Reason.NO_CLIENT_ADDRESS),
+)
 
 # Our reason and their word: why they differ. Only reasons why something does not count for us stand here.
 EXPLAINED = {

@@ -91,6 +91,10 @@ def conclude(
     """Action and header edits for a verdict."""
     verdict = judgement.verdict
     action = settings.action(verdict, entry)
+    if judgement.waits and is_young(header, settings, now):
+        # As long as the site defers what it cannot judge. Afterwards the action of the verdict applies.
+        undetermined = settings.action(Verdict.UNDETERMINED, entry)
+        action = undetermined if undetermined is Action.DEFER else action
     if settings.mode is Mode.OBSERVE and action is not Action.NONE:
         action = Action.TAG
     if action is Action.DEFER and not is_young(header, settings, now):

@@ -187,9 +187,10 @@ def trusted_sender(decision: Decision, mode: Mode, host: str) -> str:
 
 @functools.lru_cache(maxsize=256)  # most mail of a platform gives the same
 def authentication_results(host: str, evidence: Evidence) -> str:
-    """RFC 8601: the SPF result, each signature that was looked into, and the ARC chain where it was."""
+    """RFC 8601: the SPF result if there is one, each signature that was looked into, and the ARC chain where it was."""
     looked_into = [s for s in evidence.dkim if s.aligned]
-    results = [_spf_result(evidence.spf), *map(_dkim_result, looked_into)]
+    results = [_spf_result(evidence.spf)] if evidence.spf.evaluated else []
+    results += map(_dkim_result, looked_into)
     if not looked_into:
         results.append(authres.DKIMAuthenticationResult(result=evidence.dkim_result.value))
     if evidence.arc.result in (ArcResult.PASS, ArcResult.FAIL):

@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import Enum, StrEnum
 from types import MappingProxyType
@@ -143,6 +143,7 @@ class DnsStatus(StrEnum):
     NO_NAME = "no-name"  # NXDOMAIN
     TIMEOUT = "timeout"  # no answer within the time we have
     SERVFAIL = "servfail"  # the servers failed or refused
+    NOT_ASKED = "not-asked"  # the message has used up its queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +379,7 @@ class Claim:
 
 
 def _truth(counts: bool, unanswered: bool) -> Truth:
-    """Of one piece of evidence: `unanswered` is what a look-up could still make count."""
+    """Of one piece of evidence: `unanswered` is what a look-up could still make count, on the platform's own names."""
     if counts:
         return Truth.TRUE
     return Truth.UNKNOWN if unanswered else Truth.FALSE
@@ -386,7 +387,8 @@ def _truth(counts: bool, unanswered: bool) -> Truth:
 
 @dataclass(frozen=True, slots=True)
 class DkimEvidence:
-    """One signature. `truth` is UNKNOWN where only a look-up is missing."""
+    """One signature. `truth` is UNKNOWN where only a lookup is missing, unless it is `doubtful`: a forger could have
+    picked the name because DNS does not answer for it."""
 
     result: DkimResult
     domain: str | None = None
@@ -396,16 +398,17 @@ class DkimEvidence:
     aligned: bool = False
     counts: bool = False
     reason: Reason | None = None
+    doubtful: bool = False
 
     @property
     def truth(self) -> Truth:
-        return _truth(self.counts, self.aligned and self.result is DkimResult.TEMPERROR)
+        return _truth(self.counts, self.aligned and self.result is DkimResult.TEMPERROR and not self.doubtful)
 
 
 @dataclass(frozen=True, slots=True)
 class SpfEvidence:
     """The SPF result of one identity. `mechanism` is the innermost that matched, `record` its domain;
-    `names` are what DNS was asked, where it is the platform that asks for it."""
+    `names` are what DNS was asked, where it is the platform that asks for it. `doubtful` as for DKIM."""
 
     result: SpfResult = SpfResult.NONE
     domain: str | None = None
@@ -416,24 +419,38 @@ class SpfEvidence:
     record: str | None = None
     reason: Reason | None = None
     names: frozenset[Question] = frozenset()
+    doubtful: bool = False
 
     @property
     def truth(self) -> Truth:
-        return _truth(self.counts, self.aligned and self.result is SpfResult.TEMPERROR)
+        return _truth(self.counts, self.aligned and self.result is SpfResult.TEMPERROR and not self.doubtful)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether `result` is one of SPF at all: a record is evaluated only where a pass could count."""
+        return self.reason not in _NOT_EVALUATED
+
+
+_NOT_EVALUATED = (
+    *(Reason.NOT_CHECKED, Reason.UNALIGNED, Reason.BEHIND_RELAY, Reason.RELAY_UNREADABLE, Reason.NO_CLIENT_ADDRESS),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ArcEvidence:
-    """The chain of ARC sets as a whole; `sealers` are the d= of its seals, the first hop's first."""
+    """The chain of ARC sets as a whole; `sealers` are the d= of its seals, the first hop's first, `names` their keys
+    where the chain counts. `doubtful` as for DKIM."""
 
     result: ArcResult = ArcResult.NONE
     sealers: tuple[str, ...] = ()
     counts: bool = False
     reason: Reason | None = None
+    names: frozenset[Question] = frozenset()
+    doubtful: bool = False
 
     @property
     def truth(self) -> Truth:
-        return _truth(self.counts, self.result is ArcResult.TEMPERROR)
+        return _truth(self.counts, self.result is ArcResult.TEMPERROR and not self.doubtful)
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,7 +472,13 @@ class Evidence:
         """What the platform's proofs hang on in DNS. Nobody else can add to it: a key is among them only after it
         has proven a message."""
         keys = {(f"{s.selector}._domainkey.{s.domain}", "TXT") for s in self.dkim if s.counts}
-        return self.spf.names | keys
+        return self.spf.names | self.arc.names | keys
+
+    @property
+    def without_doubt(self) -> Evidence:
+        """The same evidence with every missing answer taken as UNKNOWN."""
+        dkim = tuple(replace(s, doubtful=False) for s in self.dkim)
+        return replace(self, dkim=dkim, spf=replace(self.spf, doubtful=False), arc=replace(self.arc, doubtful=False))
 
     @property
     def best_signature(self) -> DkimEvidence:

@@ -15,11 +15,13 @@ from .reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, what proves it (`by`), or why it is no better (`reason`)."""
+    """A verdict, what proves it (`by`), or why it is no better (`reason`). `waits`: a missing DNS answer could still
+    prove the message, so that it is deferred while it is young."""
 
     verdict: Verdict
     by: tuple[str, ...] = ()
     reason: Reason | None = None
+    waits: bool = False
 
 
 _UNCLAIMED = Judgement(Verdict.UNCLAIMED)
@@ -36,15 +38,15 @@ def decide(claim: Claim, evidence: Evidence, entry: Entry | None, today: date) -
     if entry.expired(today):
         return Judgement(Verdict.UNVERIFIED, reason=Reason.ENTRY_EXPIRED)
     met = requirement(entry, evidence)
-    if claim.kind is ClaimKind.LISTED:
-        if met is Truth.TRUE:
-            return Judgement(Verdict.VERIFIED, by=proofs(entry, evidence))
-        if met is Truth.UNKNOWN:
-            return Judgement(Verdict.UNDETERMINED, reason=Reason.DNS_TEMPERROR)
-        return Judgement(Verdict.UNVERIFIED, reason=shortcoming(evidence))
     if met is Truth.TRUE:
+        if claim.kind is ClaimKind.LISTED:
+            return Judgement(Verdict.VERIFIED, by=proofs(entry, evidence))
         return Judgement(Verdict.UNLISTED, by=proofs(entry, evidence), reason=claim.reason)
-    return Judgement(Verdict.UNVERIFIED, reason=Reason.DNS_TEMPERROR if met is Truth.UNKNOWN else shortcoming(evidence))
+    if met is Truth.UNKNOWN and claim.kind is ClaimKind.LISTED:
+        return Judgement(Verdict.UNDETERMINED, reason=Reason.DNS_TEMPERROR)
+    if requirement(entry, evidence.without_doubt) is Truth.UNKNOWN:
+        return Judgement(Verdict.UNVERIFIED, reason=Reason.DNS_TEMPERROR, waits=True)
+    return Judgement(Verdict.UNVERIFIED, reason=shortcoming(evidence))
 
 
 def requirement(entry: Entry, evidence: Evidence) -> Truth:
@@ -83,7 +85,7 @@ def shortcoming(evidence: Evidence) -> Reason:
         if signature.aligned and not signature.counts and signature.reason:
             return signature.reason
     spf = evidence.spf
-    if spf.aligned and spf.result is SpfResult.PASS and spf.reason:
+    if spf.aligned and (spf.result is SpfResult.PASS or spf.reason is Reason.TOO_MANY_QUERIES) and spf.reason:
         return spf.reason
     if evidence.dkim_truth is Truth.TRUE or spf.truth is Truth.TRUE or evidence.network:
         return Reason.REQUIREMENT_NOT_MET

@@ -50,6 +50,8 @@ class Reason(StrEnum):
     UNALIGNED = "unaligned", "the domain is none of the entry's (see `alignment`, `evidence_domains`, `signers`)"
     NOT_CHECKED = "not-checked", "no evidence was gathered, because none could change the verdict"
 
+    TOO_MANY_QUERIES = "too-many-queries", "it needs more DNS queries than one message may cause (40, 20 elsewhere)"
+
     # SPF
     SPF_NOT_PASS = "spf-not-pass", "SPF gave another result than pass"
     SPF_TOO_WIDE = "spf-too-wide", "the mechanism that matched lets nearly every host pass"

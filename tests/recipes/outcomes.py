@@ -157,12 +157,16 @@ YOUNG = message(Date=NOW.decode())
 
 def failing(
     name: str, proves: str, source: str, expected: dict[str, Any], *, data: bytes = YOUNG, fails: str = "",
-    zone: str = "", mail_from: str = "", helo: str = "mail.mailer.example", **more: Any,
+    zone: str = "", mail_from: str = "", helo: str = "mail.mailer.example", named: bool = True,
+    senders: dict[str, Any] | None = None, **more: Any,
 ) -> None:  # fmt: skip
-    """A case where a look-up fails: that for the MAIL FROM domain, if not said otherwise."""
+    """A case where a lookup fails: that for the MAIL FROM domain, if not said otherwise. `named`: the entry names this
+    domain, so that it is not one that a forger picked."""
     domain = f"{name}.ternum-bfc.fr"
     zone += fails or f";servfail {domain}.\n"
     facts = session(mail_from or f"b@{domain}", SERVER, helo)
+    entry = {"evidence_domains": ["ternum-bfc.fr", domain]} if named else {}
+    more |= {"senders": (senders or {}) | {"ternum-bfc": entry | (senders or {}).get("ternum-bfc", {})}}
     case(name, proves, source, data, zone, expected, **({"session": facts, "config": QUICK} | more))
 
 
@@ -236,7 +240,7 @@ failing(
     "no-undetermined-unaligned",
     "a failing look-up for somebody else's domain changes nothing",
     THREE,
-    unverified("no-aligned-pass", dns="temperror"),
+    unverified("no-aligned-pass", dns="ok", spf={"result": "none", "reason": "unaligned"}),
     mail_from="b@no-undetermined-unaligned.example",
     fails=";servfail no-undetermined-unaligned.example.\n",
 )
@@ -296,6 +300,128 @@ failing(
     data=message("anna@visma.com"),
     mail_from="b@no-unlisted-dns.visma.com",
     fails=";servfail no-unlisted-dns.visma.com.\n",
+)
+
+# ---- DNS that fails where a forger wants it to ------------------------------------------------------------------------
+
+PICKED = "README, row 5; review of the trust decision, finding 6"
+WAITS = unverified("dns-temperror", action="defer", dns="temperror")
+LATER = unverified("dns-temperror", dns="temperror")
+for name, why, more in [
+    ("mail-from", "MAIL FROM of a subdomain whose DNS fails", {}),
+    ("helo", "a null reverse-path and a HELO name of a subdomain whose DNS fails", {"mail_from": "<>", "helo": "no-picked-helo.ternum-bfc.fr"}),
+    ("timeout", "MAIL FROM of a subdomain whose DNS is silent", {"fails": ";timeout no-picked-timeout.ternum-bfc.fr.\n"}),
+    ("all", "require: all: DKIM holds, and MAIL FROM is of a subdomain whose DNS fails", {"senders": {"ternum-bfc": {"require": "all"}}}),
+]:  # fmt: skip
+    for suffix, told, date_field, expected in [
+        ("", "a young message is deferred", NOW.decode(), WAITS),
+        ("-old", "an old one is unverified", "Sun, 22 Nov 2020 08:00:00 +0100", LATER),
+    ]:
+        data = message(Date=date_field)
+        extra = {"zone": ""}
+        if name == "all":
+            data = sign(data, Sign(selector=f"no-picked-all{suffix}", signed=("From", "Subject")))
+            extra = {"zone": key(f"no-picked-all{suffix}")}
+        words = {
+            k: v.replace(f"no-picked-{name}.", f"no-picked-{name}{suffix}.") if isinstance(v, str) else v
+            for k, v in more.items()
+        }
+        failing(
+            f"no-picked-{name}{suffix}", f"{why}: {told}", PICKED, expected, data=data, named=False, **extra, **words
+        )
+for suffix, told, date_field, expected in [
+    ("", "a young message is deferred", NOW.decode(), WAITS),
+    ("-old", "an old one is unverified", "Sun, 22 Nov 2020 08:00:00 +0100", LATER),
+]:
+    name = f"no-picked-key{suffix}"
+    case(
+        name,
+        f"a signature by a subdomain whose DNS fails: {told}",
+        PICKED,
+        sign(message(Date=date_field), Sign(f"{name}.ternum-bfc.fr", "s1", signed=("From", "Subject"))),
+        f";servfail {name}.ternum-bfc.fr.\n",
+        expected | {"dkim": [{"result": "temperror", "reason": "dns-temperror", "aligned": True, "counts": False}]},
+        session=session(),
+        config=QUICK,
+    )
+for action in ("quarantine", "reject"):
+    failing(
+        f"no-picked-{action}",
+        f"unverified: {action} holds for an old message whose MAIL FROM domain DNS does not know",
+        PICKED,
+        LATER | {"action": action},
+        data=message(Date="Sun, 22 Nov 2020 08:00:00 +0100"),
+        named=False,
+        config=QUICK | {"actions": {"unverified": action}},
+    )
+    failing(
+        f"no-picked-{action}-young",
+        f"unverified: {action} does not hold for a young message that DNS could still prove",
+        PICKED,
+        WAITS,
+        named=False,
+        config=QUICK | {"actions": {"unverified": action}},
+    )
+failing(
+    "no-picked-not-deferred",
+    "a site that tags what it cannot judge does not defer it",
+    PICKED,
+    LATER,
+    named=False,
+    config=QUICK | {"actions": {"undetermined": "tag"}},
+)
+failing(
+    "no-picked-observed",
+    "in observe mode nothing is deferred",
+    "DESIGN §3, observe",
+    LATER,
+    named=False,
+    config=QUICK | {"mode": "observe"},
+)
+failing(
+    "undetermined-from-domain",
+    "the From domain is no choice of a forger, since the reader sees it",
+    PICKED,
+    DEFERRED,
+    data=message("avis@undetermined-from-domain.ternum-bfc.fr", Date=NOW.decode()),
+    named=False,
+    senders={"ternum-bfc": {"addresses": ["avis@undetermined-from-domain.ternum-bfc.fr"]}},
+)
+case(
+    "undetermined-entry-domain",
+    "the entry's own domain",
+    PICKED,
+    message("avis@undetermined-entry.example", Date=NOW.decode()),
+    ";servfail undetermined-entry.example.\n",
+    DEFERRED | {"sender": "entry"},
+    session=session("b@undetermined-entry.example", SERVER),
+    config=QUICK,
+    senders={
+        "entry": {
+            "name": "Entry",
+            "domain": "undetermined-entry.example",
+            "addresses": ["avis@undetermined-entry.example"],
+        }
+    },
+)
+case(
+    "no-unlisted-dns-young",
+    "another address of the domain, and DNS fails: a young message is deferred",
+    "README, row 7",
+    message("anna@visma.com", Date=NOW.decode()),
+    ";servfail no-unlisted-dns-young.visma.com.\n",
+    unverified("dns-temperror", "visma-opic", dns="temperror", action="defer"),
+    session=session("b@no-unlisted-dns-young.visma.com", SERVER),
+    config=QUICK,
+)
+failing(
+    "no-picked-by-macro",
+    "a record of the entry's own domain that asks for a name of the client's choice, for which DNS fails",
+    PICKED,
+    WAITS,
+    zone=txt("no-picked-by-macro.ternum-bfc.fr", "v=spf1 exists:%{l}.allowed.ternum-bfc.fr -all"),
+    fails=";servfail no-picked-by-macro.allowed.ternum-bfc.fr\n",
+    mail_from="no-picked-by-macro@no-picked-by-macro.ternum-bfc.fr",
 )
 
 # ---- actions and modes --------------------------------------------------------------------------------------------

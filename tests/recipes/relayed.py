@@ -70,9 +70,9 @@ spf_case(
 )
 spf_case(
     "no-relayed-rewritten",
-    "an unsigned notice that was forwarded with a rewritten MAIL FROM: SPF passes for the forwarder",
+    "an unsigned notice that was forwarded with a rewritten MAIL FROM: the forwarder's SPF cannot count",
     "Forward Pass (Liu et al. 2023)",
-    unverified("no-aligned-pass", spf={"result": "pass", "aligned": False}),
+    unverified("no-aligned-pass", spf={"result": "none", "aligned": False}),
     record="",
     session=session(SRS.replace("forwarder", "no-relayed"), STRANGER, "no-relayed.example"),
     zone=txt("no-relayed.example", f"v=spf1 ip4:{STRANGER} -all"),

@@ -141,9 +141,54 @@ for name, why, client, record, zone in [
         session=session(f"{chosen}@no-spf-{name}.ternum-bfc.fr", client, chosen),
     )
 
+CLIENTS_CHOICE = "review of the trust decision, finding 4; RFC 7208 §11.3"
+for name, why, record, mail_from, helo, zone in [
+    ("glued-helo", "the HELO name glued to the domain", "v=spf1 include:%{h}%{d} -all", "x", "evil-", "evil-no-spf-glued-helo.ternum-bfc.fr"),
+    ("glued-a", "an address of the HELO name glued to another", "v=spf1 a:%{h}-no-spf-glued-a.example -all", "x", "evil", "evil-no-spf-glued-a.example"),
+    ("glued-redirect", "a redirect to the local part glued to the domain", "v=spf1 redirect=%{l}-no-spf-glued-redirect.example", "evil", "h", "evil-no-spf-glued-redirect.example"),
+    ("local-below-suffix", "the local part below a public suffix", "v=spf1 a:%{l}.fr -all", "evil-no-spf-local-below-suffix", "h", "evil-no-spf-local-below-suffix.fr"),
+    ("helo-below-suffix", "the HELO name below a public suffix of two labels", "v=spf1 include:%{h}.co.uk -all", "x", "no-spf-helo-below-suffix", "no-spf-helo-below-suffix.co.uk"),
+    ("local-in-capitals", "the local part in capitals, quoted for a URL, below a suffix", "v=spf1 redirect=%{L}.fr", "no-spf-local-in-capitals", "h", "no-spf-local-in-capitals.fr"),
+    ("sender-reversed", "the sender reversed: the local part comes last", "v=spf1 a:%{sr} -all", "example.sender-reversed.q", "h", "fr.ternum-bfc.q@no-spf-sender-reversed.sender-reversed.example"),
+    ("sender-parts", "some parts of the sender, the local part glued to the domain", "v=spf1 include:%{s4} -all", "x", "h", "x@no-spf-sender-parts.ternum-bfc.fr"),
+    ("local-delimiter", "a part of the local part", "v=spf1 include:%{l1r-}.example -all", "no_spf_delimiter-x", "h", "no_spf_delimiter.example"),
+    ("domain-reversed", "the MAIL FROM domain reversed: the subdomain comes last", "v=spf1 include:%{dr}.example -all", "x", "h", "fr.ternum-bfc.no-spf-domain-reversed.example"),
+    ("first-label", "the first label of the MAIL FROM domain, below a suffix", "v=spf1 include:%{o1r}.example -all", "x", "h", "no-spf-first-label.example"),
+    ("reverse-zone", "the client's reverse zone, which is the client's own", "v=spf1 include:%{ir}.%{v}.arpa -all", "x", "h", "66.113.0.203.in-addr.arpa"),
+    ("others-zone", "the local part below a provider's domain, where others have names, too", "v=spf1 include:%{l}.customers-no-spf.example -all", "evil", "h", "evil.customers-no-spf.example"),
+]:  # fmt: skip
+    case_name = f"no-spf-{name}"
+    spf_case(
+        case_name,
+        f"a pass by a name that the client chooses: {why}",
+        CLIENTS_CHOICE,
+        unverified("spf-too-wide", spf={"result": "pass", "counts": False}),
+        record=record,
+        zone=txt(zone, f"v=spf1 ip4:{STRANGER} -all") + address(zone, STRANGER),
+        session=session(f"{mail_from}@{case_name}.ternum-bfc.fr", STRANGER, helo),
+        # Where the entry names the MAIL FROM domain, its subdomain is no choice of the client's.
+        senders={"ternum-bfc": {"evidence_domains": [f"{case_name}.ternum-bfc.fr"]}}
+        if "%{d}" in record or "%{s" in record
+        else {},
+    )
+
+for name, why, term in [
+    ("zero-parts", "zero parts of a macro", "exists:%{d0}.a.example"),
+    ("delimiter", "an @ as a delimiter", "include:%{s@}.a.example"),
+    ("twice", "redirect twice, once in capitals", "redirect=a.example REDIRECT=a.example"),
+    ("modifier-macro", "an unknown modifier that is no macro string", "moo=%a"),
+]:
+    spf_case(
+        f"no-spf-syntax-{name}",
+        f"an error in the record: {why}",
+        "RFC 7208 §4.6, §6, §7.1",
+        unverified(NO_PASS, spf={"result": "permerror"}),
+        record=f"v=spf1 ip4:192.0.2.5 {term} -all",
+    )
+
 # ---- for somebody else --------------------------------------------------------------------------------------------
 
-PASSES = {"result": "pass", "aligned": False, "counts": False, "reason": "unaligned"}
+PASSES = {"result": "none", "aligned": False, "counts": False, "mechanism": None, "reason": "unaligned"}  # not asked
 for name, domain, why, source in [
     ("unaligned", "no-spf-unaligned.example", "SPF passes for somebody else's domain", "DESIGN §2, aligned"),
     ("suffix", "notternum-bfc.fr", "SPF passes for a domain that only ends like the trusted one", "DESIGN §2: label by label"),

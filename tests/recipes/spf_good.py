@@ -96,6 +96,56 @@ for name, why, source, client, record, zone in [
 ]:  # fmt: skip
     spf_case(f"spf-{name}", why, source, verified("spf"), client=client, record=record, zone=zone)
 
+for name, why, record, zone in [
+    ("below", "the local part below the platform's domain", "v=spf1 exists:%{i}.%{l}.allowed.%{d} -all", "192.0.2.5.bounce.allowed.spf-macro-below.ternum-bfc.fr"),
+    ("glued-below", "the HELO name glued to a subdomain of the platform", "v=spf1 include:%{h}-%{d} -all", "out.spf-macro-glued-below.ternum-bfc.fr-spf-macro-glued-below.ternum-bfc.fr"),
+    ("helo-below", "the HELO name below the platform's domain", "v=spf1 include:%{h}._spf.ternum-bfc.fr -all", "out.spf-macro-helo-below.ternum-bfc.fr._spf.ternum-bfc.fr"),
+    ("vendor-domain", "a vendor's zone, by the MAIL FROM domain", "v=spf1 include:%{ir}.%{v}.%{d}.spf.vendor-spf.example -all", "5.2.0.192.in-addr.spf-macro-vendor-domain.ternum-bfc.fr.spf.vendor-spf.example"),
+    ("two-labels", "the last two labels of the MAIL FROM domain", "v=spf1 include:_spf-two-labels.%{d2} -all", "_spf-two-labels.ternum-bfc.fr"),
+    ("percent", "percent signs that are no macros", "v=spf1 exists:%{i}.a%%%-.spf-macro-percent.example -all", "192.0.2.5.a%%20.spf-macro-percent.example"),
+]:  # fmt: skip
+    spf_case(
+        f"spf-macro-{name}",
+        f"a macro by which the client cannot leave the platform's domain: {why}",
+        "RFC 7208 §7.3, §7.4; review of the trust decision, finding 4",
+        verified("spf"),
+        record=record,
+        zone=txt(zone, ALLOWED) + address(zone, "127.0.0.2"),
+    )
+for name, why, source, records in [
+    ("redirect-capitals", "a redirect in capitals", "RFC 7208 §4.6.1", ["v=spf1 Redirect=_a.spf-redirect-capitals.example"]),
+    ("exp-capitals", "an explanation in capitals", "RFC 7208 §4.6.1", ["v=spf1 EXP=x.spf-redirect-capitals.example ip4:192.0.2.5 -all"]),
+    ("modifier-twice", "an unknown modifier twice", "RFC 7208 §6", ["v=spf1 foo=1 ip4:192.0.2.5 foo=2 -all"]),
+    ("obsolete-modifiers", "modifiers of old drafts, each twice, and one with macros for explanations", "RFC 7208 §6, §7.1", ["v=spf1 default=pass op=a default=%{d} op=b moo=%{c}%{r} ip4:192.0.2.5 -all"]),
+    ("redirect-not-followed", "a redirect that is not followed costs no lookup", "RFC 7208 §4.6.4, §6.1", ["v=spf1 " + "a:no.spf-redirect-not.example " * 10 + "ip4:192.0.2.5 redirect=_a.spf-redirect-capitals.example"]),
+    ("redirect-beside-all", "a redirect beside all is ignored", "RFC 7208 §6.1", ["v=spf1 redirect=_a.spf-redirect-gone.example ip4:192.0.2.5 -all"]),
+]:  # fmt: skip
+    spf_case(
+        f"spf-{name}",
+        why,
+        f"{source}; review of the trust decision, findings 10 and 14",
+        verified("spf"),
+        record=records,
+        zone={
+            "redirect-capitals": txt("_a.spf-redirect-capitals.example", ALLOWED),
+            "redirect-not-followed": address("no.spf-redirect-not.example", "203.0.113.9"),
+        }.get(name, ""),
+    )
+SIX = "2001:db8::5"
+for name, why, record, zone in [
+    ("mx-ipv4-only", "an IPv6 client, and a and mx of hosts that have IPv4 addresses alone", "v=spf1 a mx ip6:2001:db8::/48 -all", address("spf-void-mx-ipv4-only.ternum-bfc.fr") + "".join(f"spf-void-mx-ipv4-only.ternum-bfc.fr. 300 IN MX {n} m{n}.spf-void.example.\n" + address(f"m{n}.spf-void.example") for n in (1, 2))),
+    ("mx-dangling", "three mail servers that are gone are one void term", "v=spf1 mx:spf-void-mx-dangling.example a:x.void.example ip6:2001:db8::/48 -all", "".join(f"spf-void-mx-dangling.example. 300 IN MX {n} gone{n}.spf-void.example.\n" for n in (1, 2, 3))),
+]:  # fmt: skip
+    spf_case(
+        f"spf-void-{name}",
+        why,
+        "RFC 7208 §4.6.4, §11.1; review of the trust decision, finding 14",
+        verified("spf"),
+        client=SIX,
+        record=record,
+        zone=zone,
+    )
+
 # ---- records ------------------------------------------------------------------------------------------------------
 
 spf_case(

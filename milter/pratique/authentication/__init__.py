@@ -7,11 +7,15 @@ of the message asks DNS. All that is judged here is judged against one entry and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from pratique.model import (
     Address,
     ArcEvidence,
+    DkimEvidence,
+    DkimResult,
     Entry,
     Evidence,
     Header,
@@ -19,11 +23,13 @@ from pratique.model import (
     Require,
     Session,
     Settings,
+    SpfResult,
     in_networks,
 )
 from pratique.reasons import Reason
 
 from . import arc_check, dkim_check, spf_check
+from .asking import Asking
 from .body import BodyHashes
 
 
@@ -42,6 +48,7 @@ class Inspection:
         self._author = author
         self._candidates = dkim_check.candidates(header, entry, author, settings.limits, now, settings.clock_skew)
         self._chain = arc_check.Chain(ArcEvidence())
+        self._sealers = settings.arc_sealers
         if entry.require is Require.ANY:  # the one under which ARC has a say
             self._chain = arc_check.read_chain(header, settings, now)
         signatures = [*(c.signature for c in self._candidates), self._chain.signature]
@@ -50,14 +57,28 @@ class Inspection:
     def evidence(self, lookup: Lookup) -> Evidence:
         """All evidence. DKIM first: an SPF record of the sender's choosing must not use up its time for DNS.
         ARC last, and only where nothing else has proven the message."""
+        asking = Asking(lookup, self._entry, self._author.domain)
         hashes = self.body.digests()
-        dkim = tuple(dkim_check.verify(c, self._header, hashes, lookup) for c in self._candidates)
-        spf = spf_check.check(self._session, self._entry, self._author, lookup, self._no_client)
+        dkim = tuple(self._signature(c, hashes, asking) for c in self._candidates)
+        spf = spf_check.check(self._session, self._entry, self._author, asking, self._no_client)
+        if spf.result is SpfResult.TEMPERROR and spf.domain and asking.doubts_domain(spf.domain):
+            spf = replace(spf, doubtful=True)
         network = in_networks(self._session.client, self._entry.networks)
         arc = ArcEvidence()
         if not (any(signature.counts for signature in dkim) or spf.counts or network):
-            arc = arc_check.verify(self._chain, self._header, self._entry, self._author, hashes, lookup)
+            arc = arc_check.verify(
+                self._chain, self._header, self._entry, self._author, hashes, asking,
+                lambda key: asking.doubts_key(key, self._sealers),
+            )  # fmt: skip
         return Evidence(dkim, spf, network, arc)
+
+    def _signature(
+        self, candidate: dkim_check.Candidate, hashes: Mapping[tuple[str, str], bytes], asking: Asking
+    ) -> DkimEvidence:
+        found = dkim_check.verify(candidate, self._header, hashes, asking)
+        if found.result is DkimResult.TEMPERROR and candidate.signature and asking.doubts_key(candidate.signature):
+            return replace(found, doubtful=True)
+        return found
 
 
 __all__ = ["Inspection"]

@@ -7,7 +7,7 @@ DKIM signatures that they are. No DNS is asked for a domain that is not one of `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -138,9 +138,9 @@ def _check_set(arc_set: ArcSet, number: int, header: Header, settings: Settings,
 
 def verify(
     chain: Chain, header: Header, entry: Entry, author: Address, body_hashes: Mapping[tuple[str, str], bytes],
-    lookup: Lookup,
+    lookup: Lookup, doubts: Callable[[Signature], bool] = lambda _: False,
 ) -> ArcEvidence:  # fmt: skip
-    """The evidence of a chain, its keys looked up (RFC 8617 §5.2, steps 4 to 6)."""
+    """The evidence of a chain, its keys looked up (RFC 8617 §5.2, steps 4 to 6). `doubts`: see `ArcEvidence`."""
     signature, seen = chain.signature, chain.evidence
     if signature is None:
         return seen
@@ -151,11 +151,14 @@ def verify(
             raise SignatureError(Reason.BODY_HASH_MISMATCH)
         _check(signature, header, lookup)
         for number in range(len(chain.sets), 0, -1):
-            _check(*_sealed(chain.sets[:number]), lookup)
+            signature, sets_so_far = _sealed(chain.sets[:number])
+            _check(signature, sets_so_far, lookup)
     except SignatureError as problem:
-        failed = ArcResult.TEMPERROR if problem.result is DkimResult.TEMPERROR else ArcResult.FAIL
-        return replace(seen, result=failed, reason=problem.reason)
-    return replace(seen, result=ArcResult.PASS, counts=True)
+        if problem.result is not DkimResult.TEMPERROR:
+            return replace(seen, result=ArcResult.FAIL, reason=problem.reason)
+        return replace(seen, result=ArcResult.TEMPERROR, reason=problem.reason, doubtful=doubts(signature))
+    names = frozenset((arc_set.seal.key_name, "TXT") for arc_set in chain.sets)
+    return replace(seen, result=ArcResult.PASS, counts=True, names=names)
 
 
 def _check(signature: Signature, header: Header, lookup: Lookup) -> None:

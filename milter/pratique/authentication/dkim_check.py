@@ -29,6 +29,7 @@ from pratique.model import (
     Address,
     DkimEvidence,
     DkimResult,
+    DnsStatus,
     Entry,
     Header,
     HeaderField,
@@ -181,6 +182,8 @@ def verify(
 def public_key(signature: Signature, lookup: Lookup) -> KeyRecord:
     """The key of a signature (RFC 6376 §6.1.2). Raises SignatureError."""
     answer = lookup(signature.key_name, "TXT")
+    if answer.status is DnsStatus.NOT_ASKED:
+        raise SignatureError(Reason.TOO_MANY_QUERIES)
     if answer.failed:
         raise SignatureError(Reason.DNS_TEMPERROR, DkimResult.TEMPERROR)
     records = tuple(record for record in answer.records if isinstance(record, bytes))

@@ -224,7 +224,8 @@ def _spf(spf: SpfEvidence) -> str:
     identity = {"helo": "HELO", "mailfrom": "MAIL FROM"}.get(spf.identity or "", "")
     asked = f" for {identity} {spf.domain}" if spf.domain else ""
     matched = f", by `{safe(spf.mechanism)}` in the record of {spf.record}" if spf.mechanism else ""
-    return f"{spf.result}{asked}{matched}: {_counts(spf.counts, spf.reason)}"
+    result = spf.result if spf.evaluated else "not evaluated"
+    return f"{result}{asked}{matched}: {_counts(spf.counts, spf.reason)}"
 
 
 def _missing(decision: Decision, entry: Entry) -> str:

@@ -49,6 +49,16 @@ class Lookups:
         asked = {_normal(*question) for question in questions} & self._answers.keys()
         self._resolver.keep(question for question in asked if self._answers[question].records)
 
+    def has_proven(self, name: str) -> bool:
+        """Whether a TXT record at this name has proven mail of a trusted sender before. A zone file has no past."""
+        ask = getattr(self._resolver, "has_proven", None)
+        return bool(ask and ask(name.lower()))
+
+    def answers_within(self, domain: str) -> bool:
+        """Whether the resolver knows that DNS works for names of trusted senders at a domain or below it."""
+        ask = getattr(self._resolver, "answers_within", None)
+        return bool(ask and ask(domain))
+
     @property
     def state(self) -> DnsState:
         """STALE before TEMPERROR: that a verdict rests on an old answer is told nowhere else."""

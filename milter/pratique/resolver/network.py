@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
-from pratique.model import DnsAnswer, DnsSettings, DnsStatus, Question
+from pratique.model import DnsAnswer, DnsSettings, DnsStatus, Question, is_within
 
 from . import snapshot
 from .cache import Known, Store
@@ -70,6 +70,7 @@ class NetworkResolver:
         self._lock = threading.Lock()
         self._seen = Store(*SEEN)
         self._kept = Store(*KEPT)
+        self._proven: dict[Question, None] = {}  # kept now, or in the past: an ordered set
         self._flights: dict[Question, Future[DnsAnswer]] = {}
         self._unanswered: set[Question] = set()  # of the kept ones, since something was answered
         self._silent_until = 0.0
@@ -139,6 +140,27 @@ class NetworkResolver:
                     self._wake.set()
                 if known:
                     known.used = now
+                    self._note_proven(question)
+
+    def has_proven(self, name: str) -> bool:
+        """Whether a TXT record at this name has proven mail of a trusted sender before."""
+        with self._lock:
+            return (name, "TXT") in self._proven
+
+    def answers_within(self, domain: str) -> bool:
+        """Whether DNS works for a domain: a name of a trusted sender, at it or below it, has a fresh answer, and no
+        lookup of that name failed a moment ago."""
+        with self._lock:
+            now = self._clock()
+            return now >= self._silent_until and any(
+                known.retry <= now < known.expires and is_within(name, domain) for (name, _), known in self._kept
+            )
+
+    def _note_proven(self, question: Question) -> None:
+        self._proven.pop(question, None)
+        self._proven[question] = None  # the newest stands last
+        if len(self._proven) > 2 * KEPT[0]:
+            del self._proven[next(iter(self._proven))]
 
     def _known(self, question: Question, now: float) -> tuple[DnsAnswer | None, Known | None]:
         """An answer that holds, and else what may stand in for one where DNS fails."""
@@ -194,6 +216,8 @@ class NetworkResolver:
             if self._kept.pop(question):
                 self._unsaved = True
                 self._wake.set()
+            if not reply.answer.records:
+                self._proven.pop(question, None)
             self._seen.put(question, known)
         self._unanswered.clear()
         was_silent, self._silent_until = self._silent_until > 0, 0.0
@@ -312,6 +336,7 @@ class NetworkResolver:
                 if not self._knows(question):
                     refresh = now + random.uniform(0, _SELDOM)  # noqa: S311
                     self._kept.put(question, Known(answer, now + left, refresh=refresh, used=now))
+                    self._note_proven(question)
 
     def _learn_from_others(self, question: Question) -> None:
         """Where nothing is known of a name here, another worker may have written what it knows."""
