@@ -9,6 +9,7 @@ from recipes import (
     ALLOWED,
     SERVER,
     STRANGER,
+    Rows,
     case,
     key,
     message,
@@ -307,38 +308,55 @@ failing(
 PICKED = "README, row 5; review of the trust decision, finding 6"
 WAITS = unverified("dns-temperror", action="defer", dns="temperror")
 LATER = unverified("dns-temperror", dns="temperror")
-for name, why, more in [
-    ("mail-from", "MAIL FROM of a subdomain whose DNS fails", {}),
-    ("helo", "a null reverse-path and a HELO name of a subdomain whose DNS fails", {"mail_from": "<>", "helo": "no-picked-helo.ternum-bfc.fr"}),
-    ("timeout", "MAIL FROM of a subdomain whose DNS is silent", {"fails": ";timeout no-picked-timeout.ternum-bfc.fr.\n"}),
-    ("all", "require: all: DKIM holds, and MAIL FROM is of a subdomain whose DNS fails", {"senders": {"ternum-bfc": {"require": "all"}}}),
-]:  # fmt: skip
-    for suffix, told, date_field, expected in [
-        ("", "a young message is deferred", NOW.decode(), WAITS),
-        ("-old", "an old one is unverified", "Sun, 22 Nov 2020 08:00:00 +0100", LATER),
-    ]:
-        data = message(Date=date_field)
-        extra = {"zone": ""}
-        if name == "all":
-            data = sign(data, Sign(selector=f"no-picked-all{suffix}", signed=("From", "Subject")))
-            extra = {"zone": key(f"no-picked-all{suffix}")}
-        words = {
-            k: v.replace(f"no-picked-{name}.", f"no-picked-{name}{suffix}.") if isinstance(v, str) else v
-            for k, v in more.items()
-        }
-        failing(
-            f"no-picked-{name}{suffix}", f"{why}: {told}", PICKED, expected, data=data, named=False, **extra, **words
-        )
-for suffix, told, date_field, expected in [
+YOUNG_OR_OLD: Rows = [
     ("", "a young message is deferred", NOW.decode(), WAITS),
     ("-old", "an old one is unverified", "Sun, 22 Nov 2020 08:00:00 +0100", LATER),
-]:
+]
+for suffix, told, date_field, expected in YOUNG_OR_OLD:
+    data = message(Date=date_field)
+    failing(
+        f"no-picked-mail-from{suffix}",
+        f"MAIL FROM of a subdomain whose DNS fails: {told}",
+        PICKED,
+        expected,
+        data=data,
+        named=False,
+    )
+    failing(
+        f"no-picked-helo{suffix}",
+        f"a null reverse-path and a HELO name of a subdomain whose DNS fails: {told}",
+        PICKED,
+        expected,
+        data=data,
+        named=False,
+        mail_from="<>",
+        helo=f"no-picked-helo{suffix}.ternum-bfc.fr",
+    )
+    failing(
+        f"no-picked-timeout{suffix}",
+        f"MAIL FROM of a subdomain whose DNS is silent: {told}",
+        PICKED,
+        expected,
+        data=data,
+        named=False,
+        fails=f";timeout no-picked-timeout{suffix}.ternum-bfc.fr.\n",
+    )
+    failing(
+        f"no-picked-all{suffix}",
+        f"require: all: DKIM holds, and MAIL FROM is of a subdomain whose DNS fails: {told}",
+        PICKED,
+        expected,
+        data=sign(data, Sign(selector=f"no-picked-all{suffix}", signed=("From", "Subject"))),
+        zone=key(f"no-picked-all{suffix}"),
+        named=False,
+        senders={"ternum-bfc": {"require": "all"}},
+    )
     name = f"no-picked-key{suffix}"
     case(
         name,
         f"a signature by a subdomain whose DNS fails: {told}",
         PICKED,
-        sign(message(Date=date_field), Sign(f"{name}.ternum-bfc.fr", "s1", signed=("From", "Subject"))),
+        sign(data, Sign(f"{name}.ternum-bfc.fr", "s1", signed=("From", "Subject"))),
         f";servfail {name}.ternum-bfc.fr.\n",
         expected | {"dkim": [{"result": "temperror", "reason": "dns-temperror", "aligned": True, "counts": False}]},
         session=session(),
