@@ -21,7 +21,7 @@ _AGAIN = 120.0  # seconds within which all that was deferred must arrive
 _SETTLE = 60.0  # seconds within which the service must be as small as it was
 # What may be more than before: caches grow with what they have seen, and malloc keeps an arena for each thread that
 # ever ran beside others. What leaks does so with every message, and there are hundreds.
-MORE_MEMORY, MORE_THREADS, MORE_DESCRIPTORS = 16.0, 2, 4
+MORE_MEMORY, MORE_THREADS, MORE_DESCRIPTORS = 8.0, 2, 4  # memory: for each process of the service
 
 
 @dataclass
@@ -210,7 +210,10 @@ def _settled(site: Site, row: Row) -> Figures:
     deadline = time.monotonic() + _SETTLE
     while True:
         now = site.figures()
-        small = now.memory <= row.before.memory + MORE_MEMORY and len(site.service.children()) == site.processes
+        small = (
+            now.memory <= row.before.memory + MORE_MEMORY * site.processes
+            and len(site.service.children()) == site.processes
+        )
         few = now.threads <= row.before.threads + MORE_THREADS
         if small and few and now.descriptors <= row.before.descriptors + MORE_DESCRIPTORS:
             return now

@@ -157,7 +157,7 @@ class Site:
         for pid in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-        self.fired["workers stood still"] += sum(state(pid) == "T" for pid in stopped)
+        self.fired["workers stood still"] += sum(wait_until(lambda p=pid: state(p) in "TZ") for pid in stopped)  # type: ignore[misc]
         yield
         for pid in stopped:
             with contextlib.suppress(ProcessLookupError):

@@ -121,6 +121,7 @@ FAULTS: dict[str, Fault] = {
             ("clock set", "a verdict that the fault excuses"),
             environment=machine.faked_clock,
             verdicts=_DATED,
+            workers_may_end=True,  # libmilter closes all connections after a jump beyond its time-out
         ),
         Fault("out of memory", machine.memory_limit, ("message cut or deferred",), workers_may_end=True),
         Fault(

@@ -43,7 +43,9 @@ class Pool:
         Until it has, another request is needless: the thread that will answer looks for waiting connections only after
         the answer.
         """
-        with self._lock, contextlib.suppress(BlockingIOError):
+        # EPIPE: the clock was set ahead, and libmilter closed what had waited longer than its time-out. The worker is
+        # replaced then, as any worker that gets no answer.
+        with self._lock, contextlib.suppress(OSError):
             if self._requested:
                 self._connection.recv(64)
             self._requested = True
