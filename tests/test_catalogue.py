@@ -209,7 +209,8 @@ def test_add(tmp_path: Path) -> None:
         "To take it into use: pratique reload\n"
     )
     assert place.list.read_text() == LIST + (
-        "\n  ensolva:\n    name: ENSOLVA eProcurement\n    domain: ris.hr\n    addresses:\n      - ensolva@ris.hr\n"
+        "\n  ensolva:\n    name:\n      - ENSOLVA eProcurement\n      - ENSOLVA\n"
+        "    domain: ris.hr\n    addresses:\n      - ensolva@ris.hr\n"
         "    source: https://portal.ensolva.com/page/email-whitelist\n"
         "    note: from the catalogue, seen 2026-11-22, grade A\n"
     )
@@ -288,7 +289,7 @@ def test_a_folder_gets_a_file(tmp_path: Path) -> None:
     (folder / "a.yaml").chmod(0o640)
     assert place.add("ensolva").returncode == 0
     assert (folder / "a.yaml").read_text() == LIST
-    assert (folder / "ensolva.yaml").read_text().startswith("senders:\n  ensolva:\n    name: ENSOLVA")
+    assert (folder / "ensolva.yaml").read_text().startswith("senders:\n  ensolva:\n    name:\n      - ENSOLVA")
     assert (folder / "ensolva.yaml").stat().st_mode & 0o7777 == 0o640
     place.refuses(78, "ensolva.yaml:2:3: senders.ensolva: this entry is there already", "ensolva")
     place.refuses(78, "a.yaml", "visma-opic")
@@ -348,7 +349,7 @@ def test_hand_made_lists(name: str, tmp_path: Path) -> None:
 def test_the_habits_of_the_list_are_taken_over(tmp_path: Path) -> None:
     place = Place(tmp_path, HAND_MADE["indented oddly"])
     place.add("ensolva")
-    assert "     ensolva:\n           name: ENSOLVA eProcurement\n" in place.list.read_text()
+    assert "     ensolva:\n           name:\n           - ENSOLVA eProcurement\n" in place.list.read_text()
     assert "\n           addresses:\n           - ensolva@ris.hr\n" in place.list.read_text()
     place = Place(tmp_path, HAND_MADE["dense"])
     place.add("ensolva")

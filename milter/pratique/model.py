@@ -188,15 +188,22 @@ class HeaderField(NamedTuple):
 
 
 class Header:
-    """The header, top first. Beyond the limits only From is kept (the first two); of the other fields it is known
-    how often they came, by key for those that only we may write, under b"" for the rest."""
+    """The header, top first. Beyond the limits From is kept, up to a size; of the other fields the number is known, by
+    key for Subject, for a From that was not kept and for those that only we may write, under b"" for the rest."""
 
-    __slots__ = ("_asked", "_by_key", "beyond", "fields")
+    __slots__ = ("_asked", "_by_key", "beyond", "fields", "late_subject")
 
-    def __init__(self, fields: Sequence[tuple[bytes, bytes]], beyond: Mapping[bytes, int] = MappingProxyType({})):
-        """`fields` are pairs as HeaderField is one; most are never looked at, and stay what they are."""
+    def __init__(
+        self,
+        fields: Sequence[tuple[bytes, bytes]],
+        beyond: Mapping[bytes, int] = MappingProxyType({}),
+        late_subject: bytes | None = None,
+    ):
+        """`fields` are pairs as HeaderField is one; most are never looked at, and stay what they are. `late_subject` is
+        how the first Subject beyond the limits begins."""
         self.fields = fields
         self.beyond = beyond
+        self.late_subject = late_subject
         self._asked: dict[bytes, tuple[HeaderField, ...]] = {}
         self._by_key: dict[bytes, list[tuple[bytes, bytes]]] = {}
         for pair in fields:  # HeaderField.key, without a call for each field of all mail
@@ -282,6 +289,12 @@ class Entry:
     owner: str | None = None
     note: str | None = None
     actions: Mapping[Verdict, Action] = field(default_factory=dict)
+    other_names: tuple[str, ...] = ()  # short forms, former names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that a reader knows the platform by, the one it is shown under first."""
+        return (self.name, *self.other_names)
 
     def lists(self, address: Address) -> bool:
         """Whether the very address is on the list; only A-Z is folded, and `*` never meets an `@`."""
@@ -357,7 +370,7 @@ class ClaimKind(StrEnum):
 
     LISTED = "listed"  # exactly one listed address
     DOMAIN = "domain"  # another address of a trusted domain
-    AMBIGUOUS = "ambiguous"  # From has no single reading, and names a trusted sender
+    AMBIGUOUS = "ambiguous"  # From has no single reading, and names a trusted sender or cannot be searched for one
     IMITATION = "imitation"  # another domain that looks like a trusted sender
     NONE = "none"  # nothing to do with the list
 

@@ -48,7 +48,7 @@ class Change:
     kind: str
     address: str
     sender: str
-    what: str  # require, alignment, signers, networks, expires, or empty: the address itself
+    what: str  # require, alignment, signers, networks, expires, name (of no address), or empty: the address itself
     text: str
     group: Group = Group.TRUST
 
@@ -82,7 +82,22 @@ def proof_in_full(entry: Entry) -> str:
 def changes(old: TrustedList, new: TrustedList) -> list[Change]:
     """What an edit of the list changes, address by address in the order of the lists."""
     patterns = dict.fromkeys(p for senders in (new, old) for entry in senders.entries for p in entry.addresses)
-    return [change for pattern in patterns for change in _changes(Address(*pattern), old, new)]
+    found = [change for pattern in patterns for change in _changes(Address(*pattern), old, new)]
+    return found + [change for entry in new.entries for change in _of_names(old.entry(entry.id), entry)]
+
+
+def _of_names(was: Entry | None, now: Entry) -> Iterator[Change]:
+    """Names by which an imitation is known. A name makes no mail trusted."""
+    if was is None:
+        return
+    before, after = ({name.casefold(): name for name in entry.names} for entry in (was, now))
+    for kind, names, word in (
+        ("stronger", [after[n] for n in after if n not in before], "now"),
+        ("weaker", [before[n] for n in before if n not in after], "no longer"),
+    ):
+        for name in names:
+            text = f'{kind}: mail from elsewhere that shows "{name}" is {word} an imitation (entry {now.id})'
+            yield Change(kind, "", now.id, "name", text)
 
 
 def _changes(address: Address, old: TrustedList, new: TrustedList) -> Iterator[Change]:

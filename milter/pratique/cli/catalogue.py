@@ -128,7 +128,7 @@ def _list(platforms: dict[str, Platform], as_json: bool) -> None:
         click.echo(json.dumps(objects, ensure_ascii=False, indent=2))
         return
     rows = [("id", "grade", "country", "platform", "trusts")]
-    rows += [(name, p.grade, p.country or "-", p.name, _trusts(p)) for name, p in platforms.items()]
+    rows += [(name, p.grade, p.country or "-", p.title, _trusts(p)) for name, p in platforms.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ("  ".join([*(f"{c:<{w}}" for c, w in zip(row[:4], widths, strict=True)), row[4]]) for row in rows)
     click.echo("\n".join(safe(line) for line in lines))
@@ -143,7 +143,8 @@ def _trusts(platform: Platform) -> str:
 def _object(name: str, platform: Platform) -> dict[str, Any]:
     values = platform.model_dump(mode="json")
     values["addresses"] = [f"{local}@{domain}" for local, domain in platform.addresses]
-    return {"id": name, **values}
+    values["name"] = platform.title
+    return {"id": name, **values, **({"names": list(platform.name)} if len(platform.name) > 1 else {})}
 
 
 @command.command("show")
@@ -163,7 +164,9 @@ def show(config: Path, catalogue: Path | None, as_json: bool, platform: str) -> 
 
 
 def _about(name: str, platform: Platform) -> Iterator[str]:
-    yield f"{name}: {platform.name}"
+    yield f"{name}: {platform.title}"
+    if others := platform.name[1:]:
+        yield f"  names     also {', '.join(others)}"
     yield f"  country   {platform.country or 'not bound to one'}, language {platform.language}"
     yield f"  grade     {platform.grade}: {GRADES[platform.grade]}"
     yield f"  source    {platform.source}, seen {platform.seen}"

@@ -160,6 +160,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "signers": sorted(entry.signers),
         "evidence_domains": sorted(entry.evidence_domains),
         "expires": entry.expires and entry.expires.isoformat(),
+        **({"names": list(entry.names)} if entry.other_names else {}),
     }
 
 

@@ -16,14 +16,14 @@ from pratique.model import is_within
 from .document import ConfigError, Document, Place, Problem
 from .files import _Model
 from .trusted import Domain, ListedAddress, Site
-from .values import Date, Text
+from .values import Date, Names, Text
 from .words import validated
 
 
 class Platform(_Model):
     """A platform as the catalogue has it."""
 
-    name: Text
+    name: Names
     country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
     language: Annotated[str, StringConstraints(pattern="^[a-z]{2}$")]
     domain: Domain
@@ -35,13 +35,19 @@ class Platform(_Model):
     note: Text | None = None
 
     @property
+    def title(self) -> str:
+        """The name that people are shown."""
+        return self.name[0]
+
+    @property
     def trusted(self) -> list[str]:
         """The addresses an entry for it lists: those it publishes, and every mailbox of the domains it publishes."""
         return [f"{local}@{domain}" for local, domain in self.addresses] + [f"*@{domain}" for domain in self.domains]
 
     def entry(self) -> dict[str, Any]:
         """The entry for the trusted list."""
-        values: dict[str, Any] = {"name": self.name, "domain": self.domain, "addresses": self.trusted}
+        name = list(self.name) if len(self.name) > 1 else self.title
+        values: dict[str, Any] = {"name": name, "domain": self.domain, "addresses": self.trusted}
         if self.domains:
             values["whole_domain"] = True
         return values | {"source": self.source, "note": f"from the catalogue, seen {self.seen}, grade {self.grade}"}

@@ -57,6 +57,7 @@ from .values import (
     HeaderName,
     Host,
     Listen,
+    Names,
     OffOrKeys,
     Servers,
     SiteNetwork,
@@ -83,11 +84,12 @@ class _Model(BaseModel):
 class SenderFile(_Model):
     """One platform: its domain, the addresses it writes from, and what must prove them."""
 
-    name: Text | None = _key(
+    name: Names | None = _key(
         "Name of the platform",
-        "As it introduces itself. Mail from elsewhere that shows this name is tagged as an imitation. "
-        "Not given: the id.",
-        "Example Platform",
+        "As it introduces itself, or a list of its names: short forms, a former name. Mail from elsewhere that shows "
+        "one of them is tagged as an imitation. A name of everyday words, or of three or four letters, counts where "
+        "nothing else stands beside it. What is in parentheses does not count. Not given: the id.",
+        ["Example Platform", "ExPla"],
         default=None,
     )
     domain: PlatformDomain = _key(
@@ -171,9 +173,11 @@ class SenderFile(_Model):
     )
 
     def entry(self, sender: str) -> Entry:
+        names = self.name if self.name and self.name[0] else (sender,)
         return Entry(
             id=sender,
-            name=self.name or sender,
+            name=names[0],
+            other_names=names[1:],
             domain=self.domain,
             addresses=self.addresses,
             require=self.require,

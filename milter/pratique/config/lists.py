@@ -111,10 +111,14 @@ def warnings_of(placed: Placed, today: date) -> Iterator[Problem]:
             "SPF or DKIM of any of its subdomains proves a message; name the platform's own under `evidence_domains`, "
             "or write `alignment: strict`",
         )
-    for key in ("name", "owner", "note", "source"):
-        if cut := placed.document.comment_after(("senders", entry.id, key)):
+    texts = [(key, None) for key in ("name", "owner", "note", "source")]
+    for key, number in [*texts, *(("name", number) for number in range(len(entry.names)))]:
+        place = ("senders", entry.id, key)
+        if cut := placed.document.comment_after(place if number is None else (*place, number)):
             yield placed.at(
-                key, f"found {quoted(cut)} after it, which YAML takes for a comment: put the whole text in quotes"
+                key,
+                f"found {quoted(cut)} after it, which YAML takes for a comment: put the whole text in quotes",
+                number,
             )
     for number, address in enumerate(entry.addresses):
         if (first := entry.addresses.index(address)) < number:
@@ -137,6 +141,6 @@ def group_mark(entry: Entry) -> str:
     noreply.opic@visma.com. Empty where the domain is the platform's own, or what counts is named already."""
     if entry.alignment is Alignment.STRICT or entry.evidence_domains or entry.require is Require.NETWORK:
         return ""
-    names = [n for n in re.findall(r"[a-z0-9]{3,}", f"{entry.id} {entry.name.lower()}") if n not in _ANYBODYS]
+    names = [n for n in re.findall(r"[a-z0-9]{3,}", " ".join([entry.id, *entry.names]).lower()) if n not in _ANYBODYS]
     mailboxes = [word for local, _ in entry.addresses for word in re.split(r"[^a-z0-9]+", local)]
     return next((n for n in names if n in mailboxes and n not in entry.domain), "")

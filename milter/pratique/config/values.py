@@ -217,6 +217,21 @@ def _text(value: Any) -> str:
     return value
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    """One name, or a list of names, of which the first is the one that people are shown."""
+    every = value if isinstance(value, list) else [value]
+    if not every:
+        raise ValueError("expected a name, or a list of names")
+    for name in every:
+        if isinstance(name, list | dict):
+            raise ValueError("expected a name, or a list of names; put each in quotes")
+        if not isinstance(name, str):
+            raise ValueError("expected text; put it in quotes")
+    if not all(name.strip() for name in every) and len(every) > 1:
+        raise ValueError("one of the names is empty: delete it")
+    return tuple(every)
+
+
 def _count(value: Any) -> int:
     if type(value) is not int or not 1 <= value <= 1 << 30:
         raise ValueError("expected a whole number from 1 to 1073741824")
@@ -327,6 +342,18 @@ SiteNetwork = Annotated[
     Any, BeforeValidator(site_network), text_schema("network", pattern=r"^[0-9A-Fa-f:.]+(/\d{1,3})?$")
 ]
 Text = Annotated[str, BeforeValidator(_text), text_schema()]
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_names),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "$comment": "text"},
+                {"type": "array", "items": {"type": "string", "$comment": "text"}, "minItems": 1},
+            ]
+        }
+    ),
+]
 Flag = Annotated[bool, BeforeValidator(flag), WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": _WORDS}]})]
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1 << 30})]
 Date = Annotated[date, BeforeValidator(_date), text_schema("date", pattern=r"^\d{4}-\d\d-\d\d$")]
