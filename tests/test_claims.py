@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pratique.claims import decode_words, find_claim
+from pratique.claims import find_claim
+from pratique.encoded_words import decode_words, readings
 from pratique.mailbox import UnreadableError, parse_from, parse_path
 from pratique.model import Address, Claim, ClaimKind, Entry, Header, HeaderField, Limits, TrustedList
 from pratique.reasons import Reason
@@ -55,7 +56,7 @@ def claim(*values: str | bytes, name: bytes = b"From") -> Claim:
         ('"Visma\u200b Opic" <x@evil.example>', ClaimKind.IMITATION),
         ('"noreply.opic@visma\u00ad.com" <x@evil.example>', ClaimKind.IMITATION),
         ("VISMA-OPIC <x@evil.example>", ClaimKind.IMITATION),
-        ("Vismaopic <x@evil.example>", ClaimKind.NONE),
+        ("Vismaopic <x@evil.example>", ClaimKind.IMITATION),
         ("=?utf-8?b?bm9yZXBseS5vcGlj?= =?utf-8?q?=40visma=2Ecom?= <x@evil.example>", ClaimKind.IMITATION),
         ('"=?utf-8?q?noreply.opic=40visma.com?=" <x@evil.example>', ClaimKind.IMITATION),
         ("noreply.opic@vis\u212ama.com", ClaimKind.NONE),  # KELVIN SIGN folds to k, not to nothing
@@ -124,7 +125,12 @@ CHARSETS = {  # as mail names them, with a text that no other charset writes so
 @pytest.mark.parametrize("charset", CHARSETS)
 def test_charsets(charset: str) -> None:
     word = base64.b64encode(CHARSETS[charset].encode(charset)).decode()
-    assert decode_words(f"=?{charset}?b?{word}?=") == CHARSETS[charset]
+    assert letters_in(CHARSETS[charset]) in map(letters_in, readings(f"=?{charset}?b?{word}?=", 10_000).texts)
+
+
+def letters_in(text: str) -> str:
+    """Without what latin-1 has for controls, and windows-1252 for signs and letters."""
+    return "".join(c for c in text if c.isalpha() and c not in "ŒœŠšŸŽžƒˆ")
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,16 @@ MAY_IMPORT = {
     "reasons": set(),
     "model": {"reasons"},
     "mailbox": MODEL,
-    "lookalike": set(),
-    "shortlist": MODEL | {"lookalike"},
-    "claims": MODEL | {"mailbox", "lookalike", "shortlist"},
+    "everyday": set(),
+    "lookalike": {"everyday"},
+    "names": MODEL | {"everyday", "lookalike"},
+    "shortlist": MODEL | {"everyday", "lookalike", "names"},
+    "encoded_words": set(),
+    "visible": {"encoded_words", "lookalike"},
+    "claims": MODEL | {"mailbox", "names", "shortlist", "visible"},
     "authentication": MODEL | {"mailbox", "authentication"},
     "policy": MODEL,
-    "headers": MODEL | {"mailbox"},
+    "headers": MODEL | {"encoded_words", "mailbox"},
     "received": MODEL | {"mailbox"},
     "examine": MODEL | {"claims", "authentication", "policy", "headers", "received", "resolver"},
     "config": MODEL | {"mailbox", "lookalike", "config", "expiry", "rights"},
@@ -53,6 +57,7 @@ MAY_IMPORT = {
 }
 PURE = (
     *("model", "reasons", "mailbox", "claims", "lookalike", "shortlist", "policy", "headers", "received", "record"),
+    *("everyday", "names", "encoded_words", "visible"),
     *("trust", "configuration_diff", "expiry", "logbook", "advice"),
 )
 IMPURE = {"os", "socket", "time", "logging", "subprocess", "threading", "sys", "pathlib"}

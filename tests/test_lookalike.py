@@ -11,9 +11,11 @@ from faker import Faker
 from MailChecker import MailChecker
 
 from conftest import FULL
+from pratique import shortlist
 from pratique.claims import find_claim
-from pratique.lookalike import bears_the_name, imitates, in_ascii, one_edit, one_swap
+from pratique.lookalike import imitates, in_ascii, one_edit, one_swap
 from pratique.model import ClaimKind, Entry, Header, HeaderField, Limits, TrustedList
+from pratique.names import Names
 from pratique.reasons import Reason
 
 TERNUM, VISMA = "ternum-bfc.fr", "visma.com"
@@ -21,15 +23,15 @@ TERNUM, VISMA = "ternum-bfc.fr", "visma.com"
 # The platforms that suppliers are told to trust (issue on the trusted list): what a site may have at most.
 PLATFORMS = TrustedList(
     tuple(
-        Entry(domain, name, domain, (("notices", domain),))
-        for domain, name in [
-            (TERNUM, "Territoires Numériques Bourgogne-Franche-Comté"),
-            (VISMA, "Visma Opic"),
-            ("aws-france.com", "AWS-Achat"),
-            ("ris.hr", "ENSOLVA eProcurement"),
-            ("relay.supplios.com", "Supplios"),
-            ("find-tender.service.gov.uk", "Find a Tender"),
-            ("publicpurchase.com", "Public Purchase"),
+        Entry(domain, names[0], domain, (("notices", domain),), other_names=tuple(names[1:]))
+        for domain, names in [
+            (TERNUM, ["Territoires Numériques Bourgogne-Franche-Comté", "Territoires Numériques BFC", "Ternum BFC"]),
+            (VISMA, ["Visma Opic", "Opic"]),
+            ("aws-france.com", ["AWS-Achat (Avenue-Web Systèmes)"]),
+            ("ris.hr", ["ENSOLVA eProcurement", "ENSOLVA"]),
+            ("relay.supplios.com", ["Supplios"]),
+            ("find-tender.service.gov.uk", ["Find a Tender"]),
+            ("publicpurchase.com", ["Public Purchase"]),
         ]
     )
 )
@@ -125,16 +127,57 @@ def test_foreign_letters_as_the_eye_takes_them(text: str, seen: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("domain", "trusted", "name", "bears"),
+    ("domain", "trusted", "name", "how"),
     [
-        ("visma-opic.com", VISMA, "Visma Opic", True),
-        ("vismaopics.com", VISMA, "Visma Opic", False),
-        ("opic.com", VISMA, "Opic", False),  # a short name is anybody's
-        ("supplios.com", "relay.supplios.com", "Supplios", False),  # its own
+        ("visma-opic.com", VISMA, "Visma Opic", "the platform's name as a domain"),
+        ("vismaopic.com", VISMA, "Visma Opic", "the platform's name as a domain"),
+        ("visma-opic.evil.example", VISMA, "Visma Opic", "the platform's name in a domain"),
+        ("visma-opic-notices.example", VISMA, "Visma Opic", "the platform's name in a domain"),
+        ("portail-visma-opic.example", VISMA, "Visma Opic", "the platform's name in a domain"),
+        ("visma.opic.example", VISMA, "Visma Opic", "the platform's name in a domain"),
+        ("mail.v1smaopic.example", VISMA, "Visma Opic", "the platform's name in a domain"),
+        ("vismaopics.com", VISMA, "Visma Opic", None),
+        ("opic.com", VISMA, "Opic", None),  # a short name is anybody's
+        ("supplios.com", "relay.supplios.com", "Supplios", None),  # its own
+        ("supplios.evil.example", "relay.supplios.com", "Supplios", "the platform's name in a domain"),
+        ("public-purchase.org", "publicpurchase.com", "Public Purchase", "the platform's name as a domain"),
+        ("public-purchase-notices.org", "publicpurchase.com", "Public Purchase", "the platform's name in a domain"),
+        ("public-purchase-orders.org", "publicpurchase.com", "Public Purchase", None),
     ],
 )
-def test_the_name_as_a_domain(domain: str, trusted: str, name: str, bears: bool) -> None:
-    assert (bears_the_name(domain, trusted, name) is not None) == bears
+def test_the_name_in_a_domain(domain: str, trusted: str, name: str, how: str | None) -> None:
+    entry = Entry("e", name, trusted, (("a", trusted),))
+    assert Names([entry]).in_domain(domain) == ([(entry, how)] if how else [])
+
+
+@pytest.mark.parametrize(
+    ("domain", "trusted", "how"),
+    [
+        ("ternum.bfc.fr", TERNUM, "dots for hyphens"),
+        ("ternum-bfc-fr.evil.example", TERNUM, "hyphens for dots"),
+        ("avis-ternum-bfc-fr.example", TERNUM, "hyphens for dots"),
+        ("ternum-bfc.evil.example", TERNUM, "the trusted name with words around it"),
+        ("marchesternum-bfc.fr", TERNUM, "the trusted name with words around it"),
+        ("suppliosnotices.com", "relay.supplios.com", "the trusted name with words around it"),
+        ("visma.com.evil.com.br", VISMA, "the trusted domain as a part of another"),
+        ("ternum-bfc.com.br", TERNUM, "another suffix"),
+        ("publicpurchsae.com", "publicpurchase.com", "two letters swapped"),
+        ("publicpurchase-notices.com", "publicpurchase.com", "the trusted name with words around it"),
+        # honest companies
+        ("visma.com.br", VISMA, None),
+        ("mail.visma.com.br", VISMA, None),
+        ("my-visma.com", VISMA, None),
+        ("supplies.com", "relay.supplios.com", None),
+        ("relay.supplies.com", "supplios.com", None),
+        ("publicpurchases.com", "publicpurchase.com", None),
+        ("publicpurchase-orders.com", "publicpurchase.com", None),
+        ("internum-bfc.de", TERNUM, None),
+    ],
+)
+def test_what_stands_around_a_trusted_domain(domain: str, trusted: str, how: str | None) -> None:
+    assert imitates(domain, trusted) == how
+    entry = Entry("e", "Xxxxxxxxx Yyyy", trusted, (("a", trusted),))
+    assert shortlist.imitated(domain, TrustedList((entry,))) == ((entry, how) if how else None)
 
 
 def claim_of(author: str, *more: tuple[bytes, bytes], local: str = "") -> tuple[ClaimKind, str | None, Reason | None]:
@@ -170,6 +213,38 @@ def test_a_list_of_our_own_that_rewrote_from() -> None:
     assert claim_of(author, list_id, local="other.example") == imitated
 
 
+@pytest.mark.parametrize(
+    ("author", "sender"),
+    [
+        ("Ternum BFC <x@evil.example>", TERNUM),
+        ("Territoires Numériques BFC <x@evil.example>", TERNUM),
+        ("AWS-Achat <x@evil.example>", "aws-france.com"),
+        ("AWS Achat notifications <x@evil.example>", "aws-france.com"),
+        ("ENSOLVA <x@evil.example>", "ris.hr"),
+        ("Opic <x@evil.example>", VISMA),  # a short name alone
+        ("OPIC notices <x@evil.example>", VISMA),
+        ("Opic <info@opic.com>", None),  # somebody whose domain is called so
+        ("Opic Consulting <x@shop.example>", None),
+        ("opic@commune.example", None),
+        ("Find a Tender <x@evil.example>", "find-tender.service.gov.uk"),
+        ("Find a Tender Service <x@evil.example>", "find-tender.service.gov.uk"),
+        ("FindATender <x@evil.example>", "find-tender.service.gov.uk"),
+        ("F1nd a Tender <x@evil.example>", "find-tender.service.gov.uk"),
+        ('"Public Purchase: new bid" <x@evil.example>', "publicpurchase.com"),
+        ("find-a-tender@evil.example", "find-tender.service.gov.uk"),
+        ("How to find a tender <x@blog.example>", None),
+        ("Find a Tender Training Course <x@course.example>", None),
+        ("public purchase orders <x@city.example>", None),
+        ("Public Purchasing Department <x@city.example>", None),
+        ('"kontakt@visma.com.br" <kontakt@visma.com.br>', None),
+        ("Supplies <orders@relay.supplies.com>", None),
+        ("Purchases <x@publicpurchases.com>", None),
+    ],
+)
+def test_short_names_and_names_of_everyday_words(author: str, sender: str | None) -> None:
+    assert claim_of(author)[:2] == (ClaimKind.IMITATION if sender else ClaimKind.NONE, sender)
+
+
 # ---- honest mail -------------------------------------------------------------------------------------
 
 
@@ -186,6 +261,7 @@ def test_no_real_domain_is_suspected() -> None:
     checked = domains if FULL else domains[::5]
     found = [(d, e.domain, how) for d in checked for e in PLATFORMS.entries if (how := imitates(d, e.domain))]
     assert found == []
+    assert [(d, *imitated) for d in checked if (imitated := shortlist.imitated(d, PLATFORMS))] == []
 
 
 @pytest.mark.parametrize("locale", ["fr_FR", "sv_SE", "en_GB", "hr_HR"])

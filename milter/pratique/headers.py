@@ -7,6 +7,7 @@ selectors that a host-name grammar has passed. RFC 8601 for Authentication-Resul
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Collection
@@ -14,6 +15,7 @@ from collections.abc import Callable, Collection
 import authres
 import authres.arc
 
+from . import encoded_words
 from .mailbox import UnreadableError, is_host_name, text_of, without_comments
 from .model import (
     DEFAULT_HEADER,
@@ -37,6 +39,10 @@ from .model import (
 
 AUTHENTICATION_RESULTS = "Authentication-Results"
 _LONGEST_RESULTS = 16384  # characters of Authentication-Results beyond which the field is not read but searched
+_MOST_ENCODED = 32  # Authentication-Results that hold encoded words and are looked at; more of them go unread
+_LATE_FROM_SIZE = 65_536  # octets of all From fields beyond the limits that are kept, each counted with _FIELD_COST
+_FIELD_COST = 32
+_LATE_SUBJECT_SIZE = 1_024
 _UNNAMED = "localhost"
 _AUTHSERV_ID = re.compile(  # value of RFC 2045 §5.1, and a version
     r"""\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[!#-'*+.0-9A-Z^_`a-z{|}~-]+))(?:\s+[0-9]+)?\s*(?:;|\Z)"""
@@ -55,9 +61,12 @@ def _fit_for_a_header(name: str) -> str:
 
 
 class HeaderCollector:
-    """The header of one message as it comes, kept within the limits; beyond them fields are only counted."""
+    """The header of one message as it comes, kept within the limits. Beyond them fields are only counted, but for From
+    (all of them up to a size together) and the first Subject."""
 
-    __slots__ = ("_beyond", "_fields", "_header", "_largest", "_late_from", "_most", "_settings", "_size")
+    __slots__ = (
+        *("_beyond", "_fields", "_header", "_largest", "_late_from", "_late_subject", "_most", "_settings", "_size"),
+    )
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -66,6 +75,7 @@ class HeaderCollector:
         self._beyond: dict[bytes, int] = {}
         self._size = 0
         self._late_from = 0
+        self._late_subject: bytes | None = None
         self._header: Header | None = None
 
     def add(self, name: bytes, value: bytes) -> None:
@@ -76,16 +86,23 @@ class HeaderCollector:
             self._add_beyond(HeaderField(name, value))
 
     def _add_beyond(self, field: HeaderField) -> None:
-        key = field.key if field.key in watched(self._settings.header) else b""
-        self._beyond[key] = self._beyond.get(key, 0) + 1
-        if field.key == b"from" and self._late_from < 2:
-            self._late_from += 1  # whom it names must be seen, and that there are several
+        """Whom a late From names must be seen, and that there are several; those that are not kept are counted by name,
+        and so is each Subject."""
+        key = field.key
+        if key == b"from" and self._late_from + len(field.value) <= _LATE_FROM_SIZE:
+            self._late_from += len(field.value) + _FIELD_COST
             self._fields.append(field)
+            key = b""
+        elif key == b"subject" and self._late_subject is None:
+            self._late_subject = field.value[:_LATE_SUBJECT_SIZE]
+        if key not in (b"from", b"subject") and key not in watched(self._settings.header):
+            key = b""
+        self._beyond[key] = self._beyond.get(key, 0) + 1
 
     def header(self) -> Header:
         """The header, at its end: what is added afterwards is no part of it."""
         if self._header is None:
-            self._header = Header(tuple(self._fields), self._beyond)
+            self._header = Header(tuple(self._fields), self._beyond, self._late_subject)
         return self._header
 
 
@@ -111,7 +128,12 @@ def strip(header: Header, settings: Settings, mta: str, keep: HeaderField | None
     edits = [edit for name in names.values() for edit in _delete(header, name, lambda f: f is not keep)]
     if settings.strip_authentication_results and keep is None:
         ours = settings.authserv_ids | {host_name(settings, mta)}
-        edits += _delete(header, AUTHENTICATION_RESULTS, lambda f: claims_authserv_id(f.value, ours))
+        encoded = itertools.count()
+        edits += _delete(
+            header,
+            AUTHENTICATION_RESULTS,
+            lambda f: (b"=?" in f.value and next(encoded) >= _MOST_ENCODED) or claims_authserv_id(f.value, ours),
+        )
     return edits
 
 
@@ -128,19 +150,31 @@ def claims_authserv_id(value: bytes, ours: Collection[str]) -> bool:
     """Whether an Authentication-Results field says it is by one of us (RFC 8601 §2.2 and §5).
 
     The id is what stands before the first `;`, comments removed and unquoted, a version apart. What cannot be
-    read is ours where it contains one of the ids.
+    read is ours where it contains one of the ids, be it in encoded words: filters behind us decode them.
     """
     try:
         text = text_of(value)
         match = _AUTHSERV_ID.match(without_comments(text)) if len(text) <= _LONGEST_RESULTS else None
     except UnreadableError:
         match = None
-    if match is None:
-        text = unicodedata.normalize("NFKC", value.decode("utf-8", "replace")).replace("\u3002", ".").lower()
-        return any(name in view for view in (text, re.sub(r"\s+", "", text)) for name in ours)
+    if match is None or (match["quoted"] and "=?" in match["quoted"]):
+        return _holds_one_of(ours, value.decode("utf-8", "replace"))
     written = re.sub(r"\\(.)", r"\1", match["quoted"]) if match["token"] is None else match["token"]
     host = written.strip().partition("/")[0]  # OpenDKIM can put a job id behind
     return ascii_lower(host).removesuffix(".") in ours
+
+
+def _holds_one_of(ours: Collection[str], text: str) -> bool:
+    """Whether a text holds one of our names, as it is or with encoded words decoded."""
+    if "=?" in text and len(text) > _LONGEST_RESULTS:
+        return True  # nobody honest writes such a field, and to read it takes long
+    read = encoded_words.readings(text, 4 * _LONGEST_RESULTS)
+    for one in read.texts:
+        shown = unicodedata.normalize("NFKC", one).replace("\u3002", ".").lower()
+        joined = "".join(c for c in shown if c.isprintable() and not c.isspace())
+        if any(name in view for view in (shown, joined) for name in ours):
+            return True
+    return not read.complete
 
 
 def trusted_field(session: Session, header: Header, settings: Settings) -> HeaderField | None:
@@ -214,10 +248,19 @@ def _dkim_result(dkim: DkimEvidence) -> authres.DKIMAuthenticationResult:
 
 
 def subject_change(header: Header, decision: Decision, settings: Settings) -> list[HeaderEdit]:
-    """`subject_tag` before the Subject of what claims a trusted sender and does not prove it."""
-    doubtful = decision.verdict in (Verdict.UNVERIFIED, Verdict.IMITATION, Verdict.UNDETERMINED)
+    """`subject_tag` before each Subject of what claims a trusted sender and does not prove it. A Subject beyond the
+    limits is deleted; where there is no other, one with its text is inserted."""
+    tag, late = settings.subject_tag, header.beyond.get(b"subject", 0)
     subjects = header.all(b"subject")
-    if not (settings.subject_tag and doubtful and subjects and settings.mode is Mode.ENFORCE):
+    doubtful = decision.verdict in (Verdict.UNVERIFIED, Verdict.IMITATION, Verdict.UNDETERMINED)
+    if not (tag and doubtful and (subjects or late) and settings.mode is Mode.ENFORCE):
         return []
-    value = subjects[0].value.decode("utf-8", "replace").replace("\r\n", "\n").strip()
-    return [HeaderEdit("change", "Subject", 1, f"{settings.subject_tag} {value}")]
+    edits = [HeaderEdit("delete", "Subject", len(subjects) + place) for place in range(late, 0, -1)]
+    for place, subject in enumerate(subjects, 1):
+        value = subject.value.decode("utf-8", "replace").replace("\r\n", "\n").strip()
+        edits.append(HeaderEdit("change", "Subject", place, f"{tag} {value}"))
+    if not subjects:
+        words = (header.late_subject or b"").decode("utf-8", "replace").split()
+        printable = "".join(c for c in " ".join([tag, *words]) if c.isprintable())
+        edits.append(HeaderEdit("insert", "Subject", 0, printable))
+    return edits

@@ -31,7 +31,7 @@ _TOKEN = re.compile(
     r"""(?P<blank>[ \t]+)
       | (?P<quoted>"(?:[^"\\]|\\.)*")
       | (?P<literal>\[[^\[\]\\]*\])
-      | (?P<atom>[^\s()<>\[\]:;@\\,."]+)
+      | (?P<atom>[^\x00-\x20\x7f()<>\[\]:;@\\,."]+)
       | (?P<special>[<>:;@,.])""",
     re.VERBOSE,
 )
@@ -63,7 +63,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A parsed mailbox: the address, and all the text around it that a reader may see."""
+    """A parsed mailbox: the address, and all the text around it that a reader may see: phrase and comments piece by
+    piece in their order, then the phrase alone where comments stand in it."""
 
     address: Address
     display: tuple[str, ...]
@@ -81,15 +82,16 @@ def text_of(value: bytes) -> str:
     return text
 
 
-def tokens_of(text: str) -> tuple[list[Token], list[str]]:
-    """Split into tokens, and the comments apart (RFC 5322 §3.2). Raises UnreadableError."""
+def tokens_of(text: str) -> tuple[list[Token], list[tuple[int, str]]]:
+    """Split into tokens, and the comments apart, each with the number of tokens before it (RFC 5322 §3.2). Raises
+    UnreadableError."""
     tokens: list[Token] = []
-    comments: list[str] = []
+    comments: list[tuple[int, str]] = []
     position = 0
     while position < len(text):
         if text[position] == "(":
             comment, position = _comment(text, position)
-            comments.append(comment)
+            comments.append((len(tokens), comment))
             continue
         match = _TOKEN.match(text, position)
         if match is None:
@@ -146,7 +148,7 @@ def parse_from(value: bytes) -> Mailbox:
     specials = [t.text for t in tokens if t.kind == "special"]
     if "<" not in specials:
         _refuse_lists(specials)
-        return Mailbox(_address(tokens), tuple(comments))
+        return Mailbox(_address(tokens), tuple(comment for _, comment in comments))
     opening = next(i for i, t in enumerate(tokens) if t == Token("special", "<"))
     phrase, inside, after = tokens[:opening], tokens[opening + 1 : -1], tokens[-1]
     if inside[:1] == [Token("special", "@")]:
@@ -157,7 +159,18 @@ def parse_from(value: bytes) -> Mailbox:
     address = _address(inside)
     if not _is_phrase(phrase) and not _is_same_address(phrase, address):
         raise UnreadableError(Reason.MALFORMED_FROM)
-    return Mailbox(address, (_shown(phrase), *comments))
+    return Mailbox(address, _in_order(phrase, comments))
+
+
+def _in_order(phrase: list[Token], comments: list[tuple[int, str]]) -> tuple[str, ...]:
+    if not comments:
+        return (_shown(phrase),)
+    pieces, start = [], 0
+    for place, comment in comments:
+        pieces += [_shown(phrase[start:place]), comment]
+        start = max(start, place)
+    pieces += [_shown(phrase[start:]), _shown(phrase)]
+    return tuple(filter(None, pieces))
 
 
 def _refuse_lists(specials: list[str]) -> None:
@@ -197,6 +210,8 @@ def _address(tokens: list[Token]) -> Address:
     else:
         name = to_a_labels("".join(_dotted(domain, ("atom",))))
     local_part = "".join(_dotted(local, ("atom", "quoted")))
+    if any(token.kind == "atom" and re.search(r"\s", token.text) for token in local):
+        raise UnreadableError(Reason.MALFORMED_FROM)  # a no-break space is a letter to RFC 6532, and parts two words
     if len(local_part) > MAX_LOCAL_PART or not local_part:
         raise UnreadableError(Reason.MALFORMED_FROM)
     if "=?" in local_part and "?=" in local_part:

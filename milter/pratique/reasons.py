@@ -36,6 +36,10 @@ class Reason(StrEnum):
     ROUTE_IN_FROM = "route-in-from", "From holds an obsolete source route (`<@relay:user@domain>`)"
     MALFORMED_FROM = "malformed-from", "From is not one mailbox in the syntax of RFC 5322"
     FROM_TOO_LONG = "from-too-long", "the From field is longer than `limits: from_size`"
+    FROM_TOO_INTRICATE = (
+        "from-too-intricate",
+        "From shows more text, or in more ways, than can be searched for a trusted sender",
+    )
     CONTROL_CHARACTER = "control-character", "From holds a control, line-separating or text-direction character"
     INVALID_UTF8 = "invalid-utf8", "From holds bytes that are not UTF-8"
     INVALID_DOMAIN = "invalid-domain", "the From domain is no host name, or an IDN that is not in normal form"

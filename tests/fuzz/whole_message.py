@@ -67,7 +67,7 @@ class _Mta:
         assert reason.isprintable(), reason
 
     def addheader(self, name: str, value: str, index: int) -> None:
-        scene.check_edit("insert", value)
+        scene.check_edit("insert", value, ascii_only=name != "Subject")
         self.edits.append(("insheader", index, name.encode(), value.encode()))
 
     def chgheader(self, name: str, index: int, value: str | None) -> None:

@@ -125,7 +125,7 @@ def verified(by: str, sender: str = "ternum-bfc", **more: Any) -> dict[str, Any]
     return {"verdict": "verified", "sender": sender, "by": by, "reason": None, "action": "tag"} | more
 
 
-def unverified(reason: str, sender: str = "ternum-bfc", **more: Any) -> dict[str, Any]:
+def unverified(reason: str, sender: str | None = "ternum-bfc", **more: Any) -> dict[str, Any]:
     return {"verdict": "unverified", "sender": sender, "by": None, "reason": reason, "action": "tag"} | more
 
 

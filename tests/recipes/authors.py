@@ -50,6 +50,10 @@ for name, author, why, source in [
     ("own-address-as-name", f'"{TERNUM}" <{TERNUM}>', "its own address as display name", SYNTAX),
     ("own-address-unquoted", f"{TERNUM} <{TERNUM}>", "its own address as unquoted display name: every reading is the same", SYNTAX),
     ("own-platform-name", f"Territoires Numériques Bourgogne-Franche-Comté <{TERNUM}>", "its own platform's name, in UTF-8", "RFC 6532 §3.2"),
+    ("no-break-space", f"Territoires\u00a0Numériques <{TERNUM}>", "a no-break space in an unquoted display name", "RFC 6532 §3.2: UTF8-non-ascii is atext"),
+    ("narrow-no-break-space", f"Avis\u202f: <{TERNUM}>".replace(":", "!"), "a narrow no-break space, as French has it before signs", "RFC 6532 §3.2"),
+    ("ideographic-space", f"Ternum\u3000Dijon <{TERNUM}>", "an ideographic space", "RFC 6532 §3.2"),
+    ("quoted-no-break-space", f'"Territoires\u00a0Numériques" <{TERNUM}>', "a no-break space within quotes", "RFC 6532 §3.2"),
     ("subdomain", "nepasrepondre@marches.ternum-bfc.fr", "the listed address of a sub-domain", SYNTAX),
 ]:  # fmt: skip
     spf_case(f"from-{name}", why, source, verified("spf", claim={"kind": "listed"}), author=author)
@@ -126,6 +130,9 @@ for name, author, reason, why, source in [
     ("closing-angle", f"{TERNUM}>", "malformed-from", "an angle bracket that did not open", "OpenDMARC pull request 174"),
     ("unclosed-angle", f"<{TERNUM} x", "malformed-from", "an angle bracket that does not close", CHEN),
     ("blanks-in-local-part", "ne pas repondre@ternum-bfc.fr", "malformed-from", "a local part of three words, which some readers put together", SYNTAX),
+    ("no-break-space-in-local-part", "ne\u00a0pas@ternum-bfc.fr", "malformed-from", "a no-break space in the local part", "RFC 6532 §3.2, and what readers make of it"),
+    ("no-break-space-behind-local-part", "nepasrepondre\u202f@ternum-bfc.fr", "malformed-from", "a narrow no-break space before the @", "RFC 6532 §3.2, and what readers make of it"),
+    ("no-break-space-in-domain", "nepasrepondre@ternum-bfc\u00a0.fr", "invalid-domain", "a no-break space in the domain", "RFC 5891"),
     ("two-at", f"{TERNUM}@evil.example", "malformed-from", "two @, the listed domain first", CHEN),
     ("trailing-dot", "nepasrepondre@ternum-bfc.fr.", "malformed-from", "a final dot", "RFC 5322 §3.4.1"),
     ("encoded-local-part", "=?utf-8?q?nepasrepondre?=@ternum-bfc.fr", "encoded-word-in-address", "an encoded word as local part", "RFC 2047 §5"),
@@ -211,6 +218,37 @@ case(
     on_top(f"From: {EVIL}\r\n" + "\r\n".join(f"X-{i}: x" for i in range(60)), message(TERNUM)),
     "",
     unverified("several-from-fields"),
+    config={"limits": {"header_fields": 50}},
+)
+
+for place, fields in {
+    "third": [EVIL, EVIL, TERNUM],
+    "tenth": [EVIL] * 9 + [TERNUM],
+    "listed-first": [TERNUM, EVIL],
+}.items():
+    case(
+        f"no-from-late-{place}",
+        "every From behind 1000 other fields is seen",
+        "trust.md, 5",
+        on_top("\r\n".join([*(f"X-{i}: a" for i in range(1_005)), *(f"From: {a}" for a in fields)]), message(None)),
+        "",
+        unverified("several-from-fields"),
+    )
+case(
+    "unclaimed-late-from",
+    "From fields behind 1000 others that name nobody",
+    "trust.md, 5",
+    on_top("\r\n".join([*(f"X-{i}: a" for i in range(1_005)), *["From: x@shop.example"] * 3]), message(None)),
+    "",
+    unclaimed(),
+)
+case(
+    "no-from-late-too-many",
+    "late From fields of which not all are kept may name anybody",
+    "trust.md, 5",
+    on_top("\r\n".join([f"X-{i}: a" for i in range(60)] + ["From: x@shop.example"] * 2_000), message(None)),
+    "",
+    unverified("from-too-intricate", None),
     config={"limits": {"header_fields": 50}},
 )
 

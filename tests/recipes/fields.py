@@ -137,12 +137,51 @@ for name, field, deleted, why, source in [
     ("blank-inside", "Authentication-Results: mx1 .example.org; dkim=pass", True, "our name with a blank in it: it cannot be parsed", "DESIGN §3"),
     ("job-id", 'Authentication-Results: "mx1.example.org/4Q1"; dkim=pass', True, "our name with a job id, as OpenDKIM writes it", "opendkim.conf(5), AuthservIDWithJobID"),
     ("foreign-dot", "Authentication-Results: mx1\u3002example.org; dkim=pass", True, "our name with an ideographic full stop", "DESIGN §3; RFC 8616 §4"),
+    ("encoded-dots", "Authentication-Results: =?utf-8?q?mx1=2Eexample=2Eorg?=; dkim=pass", True, "our name as an encoded word, its dots encoded too", "RFC 5228 §2.7.2: Sieve compares decoded text"),
+    ("encoded-base64", "Authentication-Results: =?utf-8?b?bXgxLmV4YW1wbGUub3Jn?=; dkim=pass header.d=visma.com", True, "our name in base64", "RFC 5228 §2.7.2"),
+    ("encoded-whole", "Authentication-Results: =?utf-8?b?bXgxLmV4YW1wbGUub3JnOyBka2ltPXBhc3M=?=", True, "a value that is all encoded", "RFC 5228 §2.7.2"),
+    ("encoded-parts", "Authentication-Results: =?utf-8?q?mx1=2E?=\r\n =?utf-8?b?ZXhhbXBsZS5vcmc=?=; dkim=pass", True, "our name in two encoded words", "RFC 2047 §6.2"),
+    ("encoded-in-quotes", 'Authentication-Results: "=?utf-8?q?mx1=2Eexample=2Eorg?="; dkim=pass', True, "our name as an encoded word within quotes", "RFC 5228 §2.7.2"),
+    ("encoded-other", "Authentication-Results: =?utf-8?q?mx9=2Eexample=2Eorg?=; dkim=pass", False, "somebody else's name as an encoded word", "DESIGN §3"),
+    ("encoded-reason", 'Authentication-Results: other.example; dkim=fail reason="=?utf-8?q?mx1=2Eexample=2Eorg?="', False, "an encoded word in somebody else's reason", "RFC 8601 §2.2"),
     ("name-in-comment", "Authentication-Results: (mx1.example.org) other.example; dkim=pass", False, "somebody else's name, and ours in a comment", "RFC 8601 §2.2"),
     ("without-name", "Authentication-Results: dkim=pass header.d=ternum-bfc.fr", False, "results without any name stay: they are not by us", "rspamd issue 2178"),
     ("of-arc", "ARC-Authentication-Results: i=1; mx1.example.org; dkim=pass", False, "the results of an ARC set stay, or the set would break", "RFC 8617 §5"),
 ]:  # fmt: skip
     edits = [*(gone(RESULTS, 1) if deleted else []), {"op": "insert", "name": OURS}]
     case(f"forged-results-{name}", why, source, on_top(field, NEWS), "", unclaimed(edits=edits))
+
+# ---- Subject ----------------------------------------------------------------------------------------------------
+
+TAG = {"subject_tag": "[?]"}
+FORGED = message(Subject="")
+for name, data, edits in [
+    ("two", on_top("Subject: Avis", message()), [{"op": "change", "index": 1, "value": "[?] Avis"}, {"op": "change", "index": 2, "value": "[?] Avis de marche"}]),
+    ("late", FORGED.replace(b"\r\n\r\n", b"\r\n" + b"X-A: a\r\n" * 1_001 + b"Subject: Avis\r\n\r\n", 1), [{"op": "delete", "name": "Subject", "index": 1}, {"op": "insert", "name": "Subject", "index": 0, "value": "[?] Avis"}]),
+    ("early-and-late", message().replace(b"\r\n\r\n", b"\r\n" + b"X-A: a\r\n" * 1_001 + b"subject : Avis\r\n\r\n", 1), [{"op": "delete", "name": "Subject", "index": 2}, {"op": "change", "index": 1, "value": "[?] Avis de marche"}]),
+]:  # fmt: skip
+    late = "late" in name
+    case(
+        f"tagged-subject-{name}",
+        "subject_tag stands in every Subject that a reader can be shown",
+        "trust.md, 12",
+        data,
+        "",
+        unverified(
+            "header-too-large" if late else "no-aligned-pass",
+            edits=[*edits, *[{"op": "insert"}] * (1 if late else 2)],
+        ),
+        config=TAG,
+    )
+case(
+    "tagged-subject-honest",
+    "mail that claims nothing keeps its Subject",
+    "DESIGN §4, subject_tag",
+    NEWS,
+    "",
+    unclaimed(edits=[{"op": "insert", "name": OURS}]),
+    config=TAG,
+)
 
 # ---- our own users and hosts --------------------------------------------------------------------------------------
 

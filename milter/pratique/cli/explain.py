@@ -187,6 +187,8 @@ def _claim(decision: Decision, entry: Entry | None) -> str:
             dressed_up = f": {claim.reason}" if claim.reason else ""
             return f"{address}, not listed, of the domain of {whose}{dressed_up}"
         case ClaimKind.AMBIGUOUS:
+            if entry is None:
+                return f"From could name a trusted sender: {claim.reason}"
             return f"From names {whose} and has no single reading: {claim.reason}"
         case ClaimKind.IMITATION:
             return f"{address}, made to look like {whose}: {claim.reason}, {claim.detail}"
