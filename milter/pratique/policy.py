@@ -50,8 +50,8 @@ def decide(claim: Claim, evidence: Evidence, entry: Entry | None, today: date) -
 
 
 def requirement(entry: Entry, evidence: Evidence) -> Truth:
-    """Whether the entry's requirement is met. Without networks in the entry no client is in one, and `all` does not ask
-    for it. What forwarders saw (ARC) has a say only where the entry asks for nothing in particular."""
+    """Whether the entry's requirement is met. The network has a say only where the entry lists one, and what
+    forwarders saw (ARC) only where the entry asks for nothing in particular."""
     dkim, spf, arc = evidence.dkim_truth, evidence.spf.truth, evidence.arc.truth
     network = Truth.TRUE if evidence.network else Truth.FALSE
     match entry.require:
@@ -62,7 +62,7 @@ def requirement(entry: Entry, evidence: Evidence) -> Truth:
         case Require.NETWORK:
             return network
         case Require.ANY:
-            return dkim | spf | arc | network
+            return dkim | spf | arc | network if entry.networks else dkim | spf | arc
         case Require.ALL:
             return dkim & spf & network if entry.networks else dkim & spf
 
