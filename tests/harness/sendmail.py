@@ -57,7 +57,6 @@ FEATURE(`virtusertable', `hash -o /etc/mail/virtusertable')dnl
 VIRTUSER_DOMAIN(`{domain}')dnl
 DAEMON_OPTIONS(`Name=MTA-v4, Family=inet, Addr=127.0.0.1, Port=25')dnl
 DAEMON_OPTIONS(`Name=MTA-v6, Family=inet6, Addr=::1, Port=25')dnl
-{site}
 define(`LOCAL_MAILER_PATH', `/etc/mail/deliver')dnl
 define(`LOCAL_MAILER_ARGS', `deliver $i $u')dnl
 dnl As with Debian the mailer stays root (S) and gets no -r. It needs no account (w) and no aliases (A), adds no
@@ -66,6 +65,7 @@ MODIFY_MAILER_FLAGS(`LOCAL', `+S')dnl
 MODIFY_MAILER_FLAGS(`LOCAL', `-ADFMfhrmw9')dnl
 MAILER(`local')dnl
 MAILER(`smtp')dnl
+{site}
 """
 
 _DELIVER = """\

@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import json
 import os
+import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterator
@@ -27,7 +28,11 @@ from pratique.rights import refusal
 
 from .common import EX_CANTCREAT, EX_CONFIG, EX_USAGE, CommandError, config_option, safe
 
-_CHECKOUT = Path(__file__).resolve().parents[3] / "config" / "catalogue.yaml"
+# The catalogue belongs to the program: systemd/install puts it into /opt/pratique/share.
+_SHIPPED = (
+    Path(sys.prefix) / "share" / "catalogue.yaml",
+    Path(__file__).resolve().parents[3] / "config" / "catalogue.yaml",
+)
 _NOT_FOUND = 1
 
 GRADES = {
@@ -57,15 +62,15 @@ catalogue_option = click.option(
     "--catalogue",
     type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
-    help="the catalogue  [default: catalogue.yaml beside the --config file]",
+    help="the catalogue  [default: the one that comes with this version]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="for programs")
 id_argument = click.argument("platform", metavar="ID")
 
 
 def _read(catalogue: Path | None, config: Path) -> dict[str, Platform]:
-    beside = config.parent / "catalogue.yaml"
-    file = catalogue or (_CHECKOUT if not os.path.exists(beside) and _CHECKOUT.exists() else beside)
+    beside = config.parent / "catalogue.yaml"  # of an installation by hand
+    file = catalogue or next((shipped for shipped in _SHIPPED if shipped.exists()), beside)
     try:
         return parse_catalogue(_text(file), str(file))
     except ConfigError as problem:
