@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import itertools
+import json
 import os
 import signal
 import struct
@@ -22,7 +23,7 @@ import dns.name
 import dns.opcode
 import dns.query
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pratique import stored
@@ -40,8 +41,9 @@ from pratique.model import (
     TrustedList,
     Verdict,
 )
-from pratique.resolver import Lookups, NetworkResolver, ZoneResolver, network, responses, servers
+from pratique.resolver import Lookups, NetworkResolver, ZoneResolver, network, responses, servers, snapshot
 from pratique.resolver.cache import Known, Store
+from pratique.resolver.records import absolute
 from pratique.resolver.responses import Failure
 from pratique.resolver.servers import PATIENCE, Servers
 
@@ -50,7 +52,7 @@ from harness.dns_server import DnsServer
 from harness.lying_dns import Behaviour, LyingDns, Said, made, reply, silence
 from harness.milter_client import MilterClient, Outcome
 from harness.ports import free_port, wait_until
-from harness.service import Service
+from harness.service import PROGRAM, Service
 from harness.signing import Sign, key_record, sign
 
 TIMEOUT, SERVFAIL = DnsAnswer(DnsStatus.TIMEOUT), DnsAnswer(DnsStatus.SERVFAIL)
@@ -1013,7 +1015,22 @@ def test_what_is_kept_survives_a_restart(tmp_path: Path, server: LyingDns) -> No
         b'{"version": 1, "answers": [["k.x.example", "TXT", 1, ["v"]]]}',
         b'{"version": 1, "answers": [["k.x.example", "TXT", 99999999999, ["v"]]]}',
         b'{"version": 1, "answers": [["k.x.example", "MX", NOW, ["v"]]]}',
+        b'{"version": 1, "answers": [["k.x.example", "MX", NOW, [[1e400, "v"]]]]}',
+        b'{"version": 1, "answers": [["k.x.example", "TXT", 1' + b"0" * 400 + b', ["v"]]]}',
+        b'{"version": 1, "answers": [["k.x.example", "TXT", 1' + b"0" * 5000 + b', ["v"]]]}',
+        b'{"version": 1, "answers": [["k.x.example", ["TXT"], NOW, ["v"]]]}',
+        b'{"version": 1, "answers": [[["k.x.example"], "TXT", NOW, ["v"]]]}',
+        b'{"version": 1, "answers": [["k.x.example", "TXT", NOW, "v"]]}',
+        b'{"version": 1, "answers": [["k.x.example", "TXT", NOW, [{}]]]}',
+        b'{"version": 1, "answers": [["k.x.example", "A", NOW, ["v"]]]}',
+        b'{"version": 1, "answers": [["k..x.example", "TXT", NOW, ["v"]]]}',
+        b'{"version": 1, "answers": {"k.x.example": 1}}',
+        b'{"version": 1, "answers": "k.x.example"}',
+        b'{"version": 1, "answers": [' + b"[" * 100_000,
+        b'{"version": 1, "answers": [["k.x.example", "TXT", NOW, ["v"]]]}' + b" " * (5 << 20),
+        b"\0" * (33 << 20),
     ],
+    ids=lambda written: f"{len(written)}-{written[-24:]!r}",
 )
 def test_a_damaged_file_is_passed_over(written: bytes, tmp_path: Path, server: LyingDns) -> None:
     """As is one whose times can only come from a clock that jumped."""
@@ -1021,6 +1038,82 @@ def test_a_damaged_file_is_passed_over(written: bytes, tmp_path: Path, server: L
     file.write_bytes(written.replace(b"NOW", str(int(time.time())).encode()))
     server.udp = rcode("SERVFAIL")
     assert Site(server, memory=file).ask() == SERVFAIL
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+NOW = time.time()
+fitting = st.tuples(
+    st.sampled_from(["k.x.example", "", "a..b", "\u20ac", "x" * 300]) | json_values,
+    st.sampled_from(["TXT", "A", "AAAA", "MX", "PTR", "SOA"]) | json_values,
+    st.sampled_from([NOW, NOW + 60, NOW - 10, 1e308, -1e308]) | json_values,
+    st.lists(st.sampled_from(["v", "192.0.2.1", "2001:db8::1", [10, "m.x.example"], "\u20ac"]), max_size=3)
+    | json_values,
+)
+
+
+@st.composite
+def damaged_files(draw: st.DrawFn) -> bytes:
+    """The file with any values in any place, and then with some bytes changed."""
+    document: Any = {"version": 1, "answers": draw(st.lists(fitting | json_values, max_size=4) | json_values)}
+    data = bytearray(json.dumps(draw(st.just(document) | json_values)).encode())
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(data)))
+        data[place : place + draw(st.integers(0, 4))] = draw(st.binary(max_size=4))
+    return bytes(data)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damaged_files())
+def test_no_content_of_the_file_raises_and_what_is_read_is_records(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "dns.json"
+    file.write_bytes(data)
+    for (name, rdtype), answer, left in snapshot.load(file, 86400, 86400):
+        assert absolute(name)
+        assert answer.records
+        assert -86400 < left <= 86400
+        for record in answer.records:
+            match rdtype:
+                case "TXT":
+                    assert isinstance(record, bytes)
+                case "MX":
+                    assert isinstance(record, tuple)
+                    assert [*map(type, record)] in ([int, str], [bool, str])
+                case "PTR":
+                    assert isinstance(record, str)
+                case _:
+                    assert ipaddress.ip_address(record)  # type: ignore[arg-type]
+    NetworkResolver(DnsSettings(((("127.0.0.1"), 9),)), memory=file).stop()
+    assert snapshot.load(file, 86400, 86400) is not None
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".dns.json.lock", "dns.json"]
+
+
+def test_what_a_killed_worker_left_is_removed(tmp_path: Path, server: LyingDns) -> None:
+    (tmp_path / ".dns.json.new").write_text("half")
+    server.udp = records
+    remembered(server, tmp_path / "dns.json")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".dns.json.lock", "dns.json"]
+
+
+def test_a_worker_that_was_stopped_while_it_writes_stops_no_other(tmp_path: Path, server: LyingDns) -> None:
+    server.udp = records
+    with snapshot.alone(tmp_path / "dns.json") as alone:
+        assert alone
+        started = time.monotonic()
+        remembered(server, tmp_path / "dns.json")
+        assert time.monotonic() - started < 2 + SLACK
+    assert not (tmp_path / "dns.json").exists()
+
+
+def test_more_than_the_file_may_hold_is_not_written(tmp_path: Path) -> None:
+    many = [((f"{n}.x.example", "TXT"), DnsAnswer(DnsStatus.ANSWER, (b"\xff" * 8000,)), 60.0) for n in range(1000)]
+    snapshot.save(tmp_path / "dns.json", many)
+    read = snapshot.load(tmp_path / "dns.json", 86400, 86400)
+    assert [question for question, _, _ in read] == [question for question, _, _ in many][: len(read)]
+    assert len(read) > 80
 
 
 def test_a_file_that_others_could_have_written_is_passed_over(
@@ -1243,6 +1336,67 @@ main()
             assert wait_until(lambda: deliver(genuine).response == "continue", 15)
             assert b" verified" in deliver(genuine).fields[0][1]
         assert service.log().count("names a name server now") == 1
+
+
+CACHES = {
+    "full": "mount -t tmpfs -o size=16k none DIR ; head -c 20000 /dev/zero > DIR/filler",
+    "read-only": "mount -t tmpfs -o ro none DIR",
+    "gone": "mount -t tmpfs none DIR && cd DIR/.. && umount DIR && rmdir DIR",
+}
+
+
+@pytest.mark.parametrize("kind", CACHES)
+def test_a_cache_that_cannot_be_written_is_said_once_and_nothing_is_left(kind: str, tmp_path: Path) -> None:
+    """By all workers and for all names together; and killed workers leave nothing either."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    names = [f"s{n}" for n in range(12)]
+    zone = "".join(f'{s}._domainkey.ternum-bfc.fr. 300 IN TXT "{key_record("ed25519")}"\n' for s in names)
+    head = b"From: nepasrepondre@ternum-bfc.fr\r\nSubject: avis\r\nDate: " + corpus.NOW + b"\r\n"
+    head = corpus.Case("", "", "", head, "", {}, {}).present()
+    address = f"unix:{tmp_path}/milter.sock"
+    with DnsServer(zone) as unbound:
+        dns_settings = {"servers": [unbound.address]}
+        case = corpus.Case("", "", "", b"", "", {}, {})
+        config = corpus.write_config(tmp_path, case, socket=address, dns=dns_settings, workers=3)
+        script = CACHES[kind].replace("DIR", str(cache)) + '; exec "$@"'
+        program: list[str | Path] = ["unshare", "-m", "sh", "-c", script, "sh", PROGRAM]
+        with Service(config, address, program, CACHE_DIRECTORY=str(cache)) as service:
+            for number, name in enumerate(names):
+                message = sign(head + b"\r\nbody\r\n", Sign(selector=name, key="ed25519", signed=("From", "Subject")))
+                with MilterClient(address) as client:
+                    client.connect("203.0.113.66", helo="mail.mailer.example")
+                    fields, _ = stored.read_header(io.BytesIO(message))
+                    outcome = client.message(fields, b"body\r\n", mail_from="")
+                assert b" verified" in outcome.fields[0][1]
+                if number % 5 == 4:
+                    os.kill(service.children()[0], signal.SIGKILL)
+                    time.sleep(1.2)
+            assert wait_until(lambda: "cannot write" in service.log(), 10), service.log()
+            seen = Path(f"/proc/{service.pid}/root{cache}")
+            left = sorted(p.name for p in seen.iterdir()) if seen.exists() else []
+            assert [name for name in left if name != "filler"] in ([], [".dns.json.lock"])
+            os.kill(service.pid, signal.SIGTERM)
+            assert service.wait(10) == 0
+            assert service.log().count("cannot write") == 1, service.log()
+
+
+def test_a_damaged_file_is_said_once_by_all_workers(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "dns.json").write_text('{"version": 1, "answers": [["a.example", "TXT", 1' + "0" * 400 + ', ["x"]]]}')
+    address = f"unix:{tmp_path}/milter.sock"
+    config = corpus.write_config(tmp_path, corpus.Case("", "", "", b"", "", {}, {}), socket=address, workers=4)
+    with Service(config, address, CACHE_DIRECTORY=str(cache)) as service:
+        assert wait_until(lambda: len(service.children()) == 4, 10)
+        with MilterClient(address) as client:
+            client.connect()
+            assert client.message([(b"From", b" a@else.example")], b"body\r\n").response == "continue"
+        os.kill(service.pid, signal.SIGTERM)
+        assert service.wait(10) == 0
+        assert service.log().count("cannot be read") == 1
+        assert service.log().count("WARN") + service.log().count("dns:") <= 2
+    assert json.loads((cache / "dns.json").read_text()) == {"version": 1, "answers": []}
 
 
 def test_what_one_worker_knows_others_find(tmp_path: Path, server: LyingDns) -> None:

@@ -312,10 +312,12 @@ class NetworkResolver:
         """Write what is kept, and leave what others have written of names that nothing is known of here."""
         if not (self._memory and self._settings.stale):
             return
-        with snapshot.alone(self._memory):
+        self._unsaved = False
+        with snapshot.alone(self._memory) as alone:
+            if not alone:
+                return
             theirs = snapshot.load(self._memory, LONGEST_TTL, self._settings.stale)
             with self._lock:
-                self._unsaved = False
                 now = self._clock()
                 kept = [(question, k.answer, k.expires - now) for question, k in self._kept if self._lasts(k, now)]
                 kept += [other for other in theirs if not self._knows(other[0])][: max(0, KEPT[0] - len(kept))]

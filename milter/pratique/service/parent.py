@@ -45,8 +45,6 @@ _DAY = 86400.0
 def run(path: Path, settings: Settings) -> None:
     """Serve until SIGTERM. Raises ServiceError."""
     _open_standard_files()
-    if problem := NetworkResolver(settings.dns).problem:
-        log.warning("dns: %s", problem)
     path = Path(os.path.abspath(path))  # not resolved: where a link is swapped, a reload reads what it leads to then
     with ExitStack() as opened:
         mta = sockets.MilterSocket(settings.socket)
@@ -54,6 +52,8 @@ def run(path: Path, settings: Settings) -> None:
         opened.callback(mta.remove)
         metrics = opened.enter_context(_metrics(settings))
         memory = opened.enter_context(_dns_memory())
+        if problem := NetworkResolver(settings.dns, memory=memory).problem:  # a damaged file is said once, here
+            log.warning("dns: %s", problem)
         parent = _Parent(path, settings, mta, metrics, memory)
         opened.callback(parent.end_all)
         parent.serve()
