@@ -134,10 +134,20 @@ def _keys_of_domain(entry: Entry) -> Iterator[_Key]:
     yield from (("near", variant) for variant in variants(bare_letters(own)))
 
 
-@functools.lru_cache(maxsize=2)
+_last: tuple[TrustedList | None, Shortlist] = (None, Shortlist(TrustedList()))
+
+
 def of(senders: TrustedList) -> Shortlist:
-    """The index of a list."""
-    return Shortlist(senders)
+    """The index of a list. Only the last one is kept, and the one before is freed first: for 50,000 entries each takes
+    seconds and more memory than the list. The service has it built before it forks."""
+    global _last
+    known, index = _last
+    if known is not senders:
+        del index
+        _last = (None, Shortlist(TrustedList()))
+        index = Shortlist(senders)
+        _last = (senders, index)
+    return index
 
 
 @functools.lru_cache(maxsize=8192)

@@ -6,6 +6,7 @@ no opinion on mail: which names belong to trusted senders is told to it (`keep`)
 
 from .lookups import DnsConfigError, Lookups, Resolver
 from .network import NetworkResolver
+from .records import load_types
 from .zone import ZoneResolver
 
-__all__ = ["DnsConfigError", "Lookups", "NetworkResolver", "Resolver", "ZoneResolver"]
+__all__ = ["DnsConfigError", "Lookups", "NetworkResolver", "Resolver", "ZoneResolver", "load_types"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import dns.exception
 import dns.name
+import dns.rdata
 
 from pratique.model import DnsAnswer, DnsStatus
 
@@ -22,6 +23,11 @@ def absolute(name: str) -> dns.name.Name | None:
         return dns.name.Name([*(label.encode("ascii") for label in name.split(".")), b""])
     except (dns.exception.DNSException, UnicodeError):
         return None
+
+
+def load_types() -> None:
+    """Load what dnspython knows of each type of record, which it otherwise does when the first one is read."""
+    dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
 
 
 def answer(records: Iterable[Any], rdtype: str) -> DnsAnswer:

@@ -21,6 +21,7 @@ from . import process, worker
 from .errors import ServiceError
 from .libmilter import Listener
 from .log import log
+from .warm import warm_up
 from .worker import Hooks, Order, Report, State
 
 SILENCE = 15.0  # seconds without a sign of life after which a worker hangs
@@ -154,6 +155,7 @@ class Crew:
         """Begin what is missing of a generation, unless it is too early after a failure."""
         missing = generation.wanted - len(self.of(generation))
         if missing > 0:
+            warm_up(generation.settings)
             tidy_memory()
         for _ in range(missing):
             if time.monotonic() < self._not_before or not self.begin(generation):

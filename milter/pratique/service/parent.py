@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pratique import __version__, lookalike
+from pratique import __version__
 from pratique.expiry import expiry_warnings
 from pratique.model import Settings
 from pratique.resolver import NetworkResolver
@@ -27,7 +27,7 @@ from pratique.resolver import NetworkResolver
 from . import sockets
 from .changes import Changes
 from .control import Control, Reply, Request
-from .crew import Crew, Generation, tidy_memory
+from .crew import Crew, Generation
 from .errors import ServiceError
 from .exporter import Exporter
 from .health import Probe
@@ -142,9 +142,6 @@ class _Parent:
             *(__version__, self._settings.socket, len(self._settings.senders.entries)),
             *(self._settings.mode.value, generation.wanted),
         )
-        # What is loaded at its first use is loaded here once, and not in every worker: 7 MB of look-alike letters.
-        lookalike.imitates("b\u0435low.example", "below.example")
-        tidy_memory()
         while self._stopping is None or self._crew.workers:
             for key, _ in self._selector.select(_STEP if self._busy else _PAUSE):
                 if self._selector.get_map().get(key.fileobj) is key:  # and was not dropped by what came just before
