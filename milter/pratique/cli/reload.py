@@ -10,7 +10,7 @@ from pratique import service
 
 from .common import CommandError, config_option
 
-_PATIENCE = 150.0  # seconds: longer than the service needs to give up
+_PATIENCE = 180.0  # seconds: longer than the service needs to give up
 
 
 @click.command("reload")

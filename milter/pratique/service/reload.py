@@ -29,7 +29,7 @@ from .crew import START, Crew, Generation, tidy_memory
 from .log import log, set_up_log
 from .warm import warm_up
 
-_READING = 180.0  # seconds for both files: 50,000 entries take 25, and a network drive may hang
+_READING = 120.0  # seconds for both files: a long list takes some, and a network drive may hang
 _CHANGING = 20.0  # seconds until all have changed; longer than a worker may hang
 _UNTIL_RESTART = ("socket", "metrics")  # settings of what is opened once
 
