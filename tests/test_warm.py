@@ -153,6 +153,6 @@ def test_only_the_last_index_is_kept() -> None:
     assert shortlist.of(lists[0]) is first
     gone = weakref.ref(first)
     del first
-    assert [entry.id for entry in shortlist.of(lists[1]).named_in(["x.example"], [], [])] == ["s1"]
+    assert [entry.id for entry in shortlist.of(lists[1]).domains_in(["x.example"])] == ["s1"]
     gc.collect()
     assert gone() is None
