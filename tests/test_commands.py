@@ -209,3 +209,20 @@ def test_hostile_text_reaches_no_terminal(tmp_path: Path) -> None:
     result = explain(tmp_path / "m")
     assert "\x9b" not in result.stdout.decode()
     assert "\u202e" not in result.stdout.decode()
+
+
+def test_explain_says_what_is_missing(tmp_path: Path) -> None:
+    """With `alignment: strict` only the domain of the address itself counts."""
+    (tmp_path / "pratique.yaml").write_text("")
+    entry = "domain: x.example\n    addresses: [a@sub.x.example]\n    alignment: strict"
+    (tmp_path / "trusted-senders.yaml").write_text(f"senders:\n  x:\n    {entry}\n")
+    (tmp_path / "m").write_bytes(b"From: a@sub.x.example\n\nbody\n")
+    silent = tmp_path / "zone"
+    silent.write_text(";timeout sub.x.example\n")
+    options: list[str | Path] = ["--config", tmp_path / "pratique.yaml", "--client", "192.0.2.1"]
+    options += ["--mail-from", "a@sub.x.example"]
+    wanted = "a DKIM signature by sub.x.example, or an SPF pass for a MAIL FROM of sub.x.example that counts"
+    told = pratique("explain", *options, "--zone", os.devnull, tmp_path / "m").stdout.decode()
+    assert f"  missing  {wanted}\n" in told
+    told = pratique("explain", *options, "--zone", silent, tmp_path / "m").stdout.decode()
+    assert f"  missing  {wanted}; DNS did not answer for one that could\n" in told

@@ -47,6 +47,7 @@ from pratique.model import (
 )
 from pratique.reasons import Reason
 from pratique.resolver import Lookups, ZoneResolver
+from pratique.resolver.probe import measure
 
 from harness.dns_server import DnsServer
 from harness.lying_dns import Behaviour, LyingDns, reply
@@ -640,7 +641,8 @@ def test_dmarc_without_an_answer() -> None:
     ):
         found = published.dmarc("a.b.example", Lookups(ZoneResolver(f";servfail {failing}\n{record}"), 5))
         assert (found.failed, found.policy) == expected
-    assert published.dmarc("a.b.example", Lookups(ZoneResolver(";servfail _dmarc.example\n"), 5)).failed
+    found = published.dmarc("a.b.example", Lookups(ZoneResolver(";servfail _dmarc.example\n"), 5))
+    assert (found.failed, found.policy, found.problem) == (False, None, "DNS did not answer for _dmarc.example")
 
 
 @pytest.mark.parametrize(
@@ -762,7 +764,7 @@ def crowd(count: int) -> Behaviour:
         if query.question[0].rdtype == TXT and name == "ris.hr.":
             texts = ['"v=spf1 ip4:192.168.7.0/28 -all"', *(f'"site-verification={n:040}"' for n in range(count))]
             return [reply(query, *(f"ris.hr 300 IN TXT {text}" for text in texts))]
-        return [reply(query)]
+        return [reply(query, authority=(". 300 IN SOA ns. mail. 1 2 3 4 5",))]
 
     return answer
 
@@ -801,6 +803,24 @@ def test_a_crowded_name_without_tcp(doctor: Doctor) -> None:
     assert entry["level"] == "unanswered"
     told = "ris.hr: the answer is too large for UDP, and does not come over TCP: it cannot be read"
     assert told in texts(entry, "warning")
+
+
+@pytest.mark.parametrize("drip", [0.3, 0.0])
+def test_a_server_that_does_not_come_to_an_end(drip: float) -> None:
+    """Octet by octet over TCP, or datagrams without end over UDP: the time is what was given."""
+
+    def flood(query: dns_message.Message) -> Iterator[bytes]:
+        for _ in range(2000):
+            yield b"\0" * 12
+            time.sleep(0.005)
+        yield reply(query)
+
+    with LyingDns(over_udp(crowd(40)) if drip else flood, crowd(40)) as server:
+        server.drip = drip
+        started = time.monotonic()
+        found = measure(server.server, "ris.hr", "TXT", 1.5)
+        assert time.monotonic() - started < 4
+    assert (found.tcp, found.truncated) == ((False, True) if drip else (True, False))
 
 
 def test_a_small_name(doctor: Doctor) -> None:

@@ -17,6 +17,7 @@ from .dkim_check import SHORTEST_RSA_KEY, key_size
 from .signature import SignatureError, parse_key
 
 POLICIES = ("none", "quarantine", "reject")
+_SHOWN = 40  # characters of a tag that is wrong
 _LONGEST_WALK = 8  # names (RFC 9989 §4.10)
 _DMARC = re.compile(rb"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _REPORT_ADDRESS = re.compile(r"mailto:[^\s@,]+@[^\s@,]+|https?://\S+", re.IGNORECASE)
@@ -116,7 +117,8 @@ def dmarc(domain: str, lookup: Lookup) -> DmarcPolicy:
     records = {name: here.tags for name, here in found.items() if here.tags is not None}
     if not records:
         problems = [here.problem for here in found.values() if here.problem]
-        return DmarcPolicy(domain, failed=any(f.failed for f in found.values()), problem="".join(problems[:1]))
+        problems += [f"DNS did not answer for _dmarc.{name}" for name, here in found.items() if here.failed]
+        return DmarcPolicy(domain, problem="".join(problems[:1]))
     at = _policy_domain(domain, found, records)
     return _policy(domain, at, records[at], lookup)
 
@@ -149,7 +151,9 @@ def _policy(domain: str, at: str, tags: Mapping[str, str], lookup: Lookup) -> Dm
     wrong = next((f"{tag}={value}" for tag, value in given.items() if value not in POLICIES), "")
     if wrong or "p" not in given:
         problem = (
-            f"the record has {printable(wrong)}, which is no policy" if wrong else "the record names no policy (p=)"
+            f"the record has {printable(wrong[:_SHOWN])}, which is no policy"
+            if wrong
+            else "the record names no policy (p=)"
         )
         if any(_REPORT_ADDRESS.fullmatch(uri.strip()) for uri in tags.get("rua", "").split(",")):
             return DmarcPolicy(

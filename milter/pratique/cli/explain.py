@@ -236,7 +236,7 @@ def _missing(decision: Decision, entry: Entry) -> str:
     if decision.verdict is Verdict.UNLISTED:
         return f"the address in the entry's list: {', '.join('@'.join(a) for a in entry.addresses)}"
     domains = " or ".join(sorted(entry.evidence_domains)) or (
-        entry.domain if entry.alignment == "strict" else f"{entry.domain} or below it"
+        _from_domain(decision, entry) if entry.alignment == "strict" else f"{entry.domain} or below it"
     )
     dkim = f"a DKIM signature by {domains}" + (f" (or {', '.join(sorted(entry.signers))})" if entry.signers else "")
     spf = f"an SPF pass for a MAIL FROM of {domains}"
@@ -248,4 +248,9 @@ def _missing(decision: Decision, entry: Entry) -> str:
         Require.ANY: [dkim, spf] + [network] * bool(entry.networks),
         Require.ALL: [dkim, spf] + [network] * bool(entry.networks),
     }[entry.require]
-    return (", and " if entry.require is Require.ALL else ", or ").join(wanted) + " that counts"
+    missing = (", and " if entry.require is Require.ALL else ", or ").join(wanted) + " that counts"
+    return f"{missing}; DNS did not answer for one that could" if decision.reason is Reason.DNS_TEMPERROR else missing
+
+
+def _from_domain(decision: Decision, entry: Entry) -> str:
+    return decision.claim.address.domain if decision.claim.address else entry.domain

@@ -77,9 +77,10 @@ def _over_udp(server: tuple[str, int], query: dns.message.QueryMessage, deadline
         connection.connect(dns.inet.low_level_address_tuple(server))
         while (left := deadline - time.monotonic()) > 0:
             connection.send(query.to_wire())
-            connection.settimeout(min(left, _AGAIN))
+            again = time.monotonic() + min(left, _AGAIN)
             with contextlib.suppress(TimeoutError):
-                while True:
+                while (left := again - time.monotonic()) > 0:
+                    connection.settimeout(left)
                     data = connection.recv(_LARGEST)
                     response = _parsed(data)
                     if response is not None and query.is_response(response):
@@ -88,12 +89,22 @@ def _over_udp(server: tuple[str, int], query: dns.message.QueryMessage, deadline
 
 
 def _over_tcp(server: tuple[str, int], wire: bytes, deadline: float) -> bytes:
-    with socket.create_connection(server, max(deadline - time.monotonic(), 0.1)) as connection:
-        connection.settimeout(max(deadline - time.monotonic(), 0.1))
+    """The answer, however slowly it comes. Raises OSError where it is not whole in time."""
+    with socket.create_connection(server, max(deadline - time.monotonic(), 0.001)) as connection:
         connection.sendall(struct.pack("!H", len(wire)) + wire)
-        with connection.makefile("rb") as stream:
-            length = stream.read(2)
-            return stream.read(int.from_bytes(length, "big")) if len(length) == 2 else b""
+        length = int.from_bytes(_take(connection, 2, deadline), "big")
+        return _take(connection, length, deadline)
+
+
+def _take(connection: socket.socket, length: int, deadline: float) -> bytes:
+    data = b""
+    while len(data) < length:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        piece = connection.recv(length - len(data))
+        if not piece or time.monotonic() > deadline:
+            raise TimeoutError
+        data += piece
+    return data
 
 
 def _parsed(data: bytes) -> dns.message.Message | None:
