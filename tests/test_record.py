@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import select
 import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pratique import record
 from pratique.examine import Examination
 from pratique.headers import HeaderCollector
-from pratique.model import DnsAnswer, DnsStatus, Entry, Mode, Question, Session, Settings, TrustedList
+from pratique.model import DnsAnswer, DnsStatus, Entry, Mode, Question, Session, Settings, TrustedList, printable
 
 SETTINGS = Settings(TrustedList((Entry("x", "X", "x.example", (("a", "x.example"),)),)), authserv_id="mx.example.org")
 KEYS = {
@@ -68,3 +70,13 @@ def test_values_are_bounded() -> None:
     header = HeaderCollector(SETTINGS).header()
     decision = Examination(session, header, SETTINGS, datetime.now(UTC)).decide(NoDns())
     assert len(record.logfmt("4Q", record.fields(decision, session, header, 1, Mode.ENFORCE))) < 1500
+
+
+@pytest.mark.parametrize("character", ["\N{GRINNING FACE}", "\x7f", "\0", "\xe9", '"'])
+def test_a_line_can_be_written_in_one_go(character: str) -> None:
+    """Of at most PIPE_BUF octets, whatever a message has in it; JSON stays JSON where the log escapes what is left."""
+    record_ = dict.fromkeys(sorted(KEYS - {"rcpts", "stripped", "ms"})[:10], record._bounded(character * 1000))
+    assert len(record.logfmt(character * 1000, record_)) < select.PIPE_BUF
+    line = record.as_json(character * 1000, record_)
+    assert len(line) < select.PIPE_BUF
+    assert json.loads(printable(line))["by"] == record_["by"]

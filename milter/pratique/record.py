@@ -13,6 +13,7 @@ import re
 from .model import Decision, Header, Mode, Session, Verdict
 
 _LONGEST = 200  # characters of a value
+_LONGEST_WRITTEN = 300  # octets of a value with its escapes: a line of at most PIPE_BUF octets never blocks or mixes
 _PLAIN = re.compile(r"[A-Za-z0-9@._+:/,\[\]<>-]+")
 _SHOWN_RCPTS = 3
 
@@ -65,22 +66,36 @@ def _message_id(header: Header) -> str:
 
 
 def _bounded(value: str) -> str:
-    return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
+    if len(value) <= _LONGEST and value.isascii() and value.isprintable():
+        return value
+    room = _LONGEST_WRITTEN
+    for place, character in enumerate(value):
+        room -= len(_ascii(character)) - 2
+        if room < 0 or place == _LONGEST:
+            return value[:place] + "…"
+    return value
 
 
 def logfmt(queue_id: str, record: dict[str, str]) -> str:
     """`QUEUEID: key=value key="quoted value" …`"""
-    return f"{_quoted(queue_id or '-')}: " + " ".join(f"{key}={_quoted(value)}" for key, value in record.items())
+    return f"{_quoted(_bounded(queue_id) or '-')}: " + " ".join(
+        f"{key}={_quoted(value)}" for key, value in record.items()
+    )
 
 
 def as_json(queue_id: str, record: dict[str, str]) -> str:
     """The same record as one JSON object; counts are numbers."""
-    numbers = {key: int(record[key]) for key in ("rcpts", "stripped", "ms") if key in record}
-    return json.dumps({"queue-id": queue_id, **record, **numbers}, ensure_ascii=True)
+    numbers: dict[str, int] = {key: int(record[key]) for key in ("rcpts", "stripped", "ms") if key in record}
+    whole: dict[str, str | int] = {"queue-id": _bounded(queue_id), **record, **numbers}
+    return _ascii(whole)
 
 
 def _quoted(value: str) -> str:
     """Plain words as they are; all else in double quotes, what is not printable ASCII as escapes."""
     if _PLAIN.fullmatch(value):
         return value
+    return _ascii(value)
+
+
+def _ascii(value: object) -> str:
     return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
