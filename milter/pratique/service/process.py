@@ -5,6 +5,7 @@ Rules of this module: it knows Linux, and nothing of what the children do.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -17,6 +18,7 @@ from .log import log
 
 _ALL = signal.valid_signals()
 _MOST_OPEN = 1 << 16
+_OOM_SCORE = 900  # thousandths of the memory
 _OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the parent's alone: a child hears them from it
 
 
@@ -63,6 +65,7 @@ def _be_child(run: Callable[[], None], lifeline: int, keep: Iterable[int]) -> No
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _close_all_but({0, 1, 2, lifeline, *keep})
         _die_with_parent(lifeline)
+        _die_before_parent()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         run()
         status = 0
@@ -80,6 +83,18 @@ def _close_all_but(keep: set[int]) -> None:
         if number > last + 1:  # of an empty range Python 3.11 closes everything
             os.closerange(last + 1, number)
         last = number
+
+
+def _die_before_parent() -> None:
+    """Have the kernel end this process before the parent, where memory is short: the parent begins another.
+
+    The parent has the largest resident set, for a child does not count what it shares and has not touched. So the value
+    has to outweigh that of nearly all the memory there is (proc(5), oom_score_adj).
+    """
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
+        adjusted = int(file.read()) + _OOM_SCORE
+        file.seek(0)
+        file.write(str(min(1000, adjusted)))
 
 
 def _die_with_parent(lifeline: int) -> None:
