@@ -521,7 +521,7 @@ def test_a_busy_service_stops(tmp_path: Path) -> None:
 
 # As another user Python may not be readable here: so everything is loaded before.
 AS_NOBODY = f"""
-import encodings.idna, encodings.punycode, os, wsgiref.simple_server
+import encodings.idna, encodings.punycode, os
 import pratique.cli, pratique.service.metrics
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 pratique.cli.main()

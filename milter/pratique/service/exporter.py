@@ -17,6 +17,7 @@ from .reload import Reloading
 
 _AGAIN = 5.0  # seconds after which one that has ended is replaced
 _NEWS = 1.0  # seconds between two messages to it
+SILENCE = 15  # messages that it has not answered after which it hangs
 
 
 class Exporter:
@@ -31,6 +32,7 @@ class Exporter:
         self._child: process.Child | None = None
         self._channel: socket.socket | None = None
         self._begin_at = self._tell_at = 0.0
+        self._unanswered = 0
 
     def tick(self, now: float, crew: Crew, reloading: Reloading) -> None:
         """Begin it where it is missing, and tell it the news."""
@@ -49,6 +51,18 @@ class Exporter:
             )
             with contextlib.suppress(OSError):  # it has ended, or has enough to read
                 self._channel.send(figures.packed())
+            self._watch(self._channel)
+
+    def _watch(self, channel: socket.socket) -> None:
+        """Kill it where it hangs. Messages are counted, not seconds: in those it may be we who were stopped."""
+        self._unanswered += 1
+        with contextlib.suppress(OSError):
+            while channel.recv(64):
+                self._unanswered = 0
+        if self._unanswered > SILENCE and self._child:
+            log.error("metrics: the process that serves them hangs: killed")
+            self._unanswered = 0
+            self._child.kill()
 
     def _begin(self) -> None:
         try:
@@ -57,6 +71,7 @@ class Exporter:
             log.error("metrics: cannot begin the process that serves them: %s", problem.strerror)
             return
         self._channel.setblocking(False)
+        self._tell_at = self._unanswered = 0
         try:
             self._child = process.fork(
                 lambda: self._metrics.export(self._listening, self._folder, theirs),
@@ -75,6 +90,9 @@ class Exporter:
             log.error("metrics: the process that serves them has ended; there will be another")
         self._child.reaped()
         self._child = None
+        if self._channel:
+            self._channel.close()
+            self._channel = None
         self._begin_at = time.monotonic() + _AGAIN
         return True
 

@@ -14,31 +14,35 @@ import functools
 import json
 import os
 import socket
-import socketserver
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from typing import NamedTuple
 
 import prometheus_client.values
-from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from pratique import __version__
 from pratique.model import Action, Decision, DkimResult, SpfResult, Verdict
 
+from .log import log
 from .worker import Hooks
 
 # Taken from the disk at once: a page that has no room when it is first written to kills the process.
 _FILES = {"counter": 1 << 18, "histogram": 1 << 16}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _MOST_JUDGED = 50_000  # messages that wait to be counted: hundreds, unless there is something wrong with the files
-_PATIENCE = 5  # seconds for a client that does not go on
-
+_MOST_REQUESTS = 8  # at a time
+_PATIENCE = 3.0  # seconds for a whole request
+_LONGEST_REQUEST = 8192  # octets
+_PAUSE = 0.1  # seconds before the next try, where no connection could be accepted
+ALIVE = b"."  # what the parent hears where its figures have arrived
 
 _Judged = tuple[Verdict, Action, str, float, DkimResult | None, SpfResult | None]
 
@@ -122,16 +126,18 @@ class _Counters:
 
 
 def export(listening: socket.socket, folder: Path, parent: socket.socket) -> None:
-    """Serve all workers' figures over HTTP; what only the parent knows it sends."""
+    """Serve all workers' figures over HTTP; what only the parent knows it sends, and is told that we live."""
     known = _Known()
     registry = CollectorRegistry()
     registry.register(known)
     MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-    server = _Server(listening)
-    server.set_app(make_wsgi_app(registry))
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    server = None
     while data := parent.recv(4096):
         known.figures = Figures.unpacked(data)
+        parent.send(ALIVE)
+        if server is None:  # not earlier: no figure is wrong
+            server = _Server(listening, registry)
+            server.start()
 
 
 class _Known(Collector):
@@ -155,22 +161,61 @@ class _Known(Collector):
         yield build
 
 
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """An HTTP server on a socket that is already there."""
+class _Server:
+    """Answers HTTP requests, so many at a time; the others wait in the queue of the socket.
 
-    daemon_threads = True
+    A client that says nothing, or too much, or does not read, is dropped without a word: the log is about mail.
+    """
 
-    def __init__(self, listening: socket.socket) -> None:
-        address = listening.getsockname()
-        super().__init__(address[:2], _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
-        self.server_name, self.server_port = address[0], address[1]
-        self.setup_environ()
+    def __init__(self, listening: socket.socket, registry: CollectorRegistry) -> None:
+        self._listening = listening
+        self._registry = registry
+        listening.setblocking(True)
 
+    def start(self) -> None:
+        for _ in range(_MOST_REQUESTS):
+            threading.Thread(target=self._serve, name="metrics", daemon=True).start()
 
-class _Handler(WSGIRequestHandler):
-    timeout = _PATIENCE
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:  # the client is gone, or no descriptor is left
+                time.sleep(_PAUSE)
+                continue
+            with connection:
+                try:
+                    self._answer(connection)
+                except OSError:
+                    pass
+                except Exception:
+                    log.exception("metrics: cannot answer a request")
 
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        """Nothing: the log is about mail."""
+    def _answer(self, connection: socket.socket) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        request = b""
+        while b"\r\n\r\n" not in request:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            piece = connection.recv(4096)
+            request += piece
+            if not piece or len(request) > _LONGEST_REQUEST:
+                return
+        answer = self._response(request.decode("latin-1"))
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        connection.sendall(answer)  # the timeout is for all of it
+
+    def _response(self, request: str) -> bytes:
+        first, *lines = request.partition("\r\n\r\n")[0].split("\r\n")
+        method, _, rest = first.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        status, kind, body = "200 OK", "text/plain; charset=utf-8", b""
+        if method not in ("GET", "HEAD"):
+            status, body = "405 Method Not Allowed", b"GET or HEAD\n"
+        elif path not in ("/", "/metrics"):
+            status, body = "404 Not Found", b"/metrics\n"
+        else:
+            encode, kind = choose_encoder(headers.get("accept", ""))
+            body = encode(self._registry)
+        head = f"HTTP/1.0 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + (b"" if method == "HEAD" else body)
