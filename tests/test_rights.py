@@ -218,6 +218,22 @@ def test_reload_of_a_service_that_may_not_be_asked(site: Site) -> None:
     says(site.run("reload"), 77, text)
 
 
+def test_reload_with_a_configuration_that_may_not_be_read(site: Site) -> None:
+    """It names the socket of the service: without it, none is found."""
+    site.config.write_text(f"socket: unix:{site.folder}/milter.sock\n")
+    site.config.chmod(0o600)
+    says(site.run("reload"), 77, "permission denied: nobody may not read pratique.yaml (owner root")
+
+
+def test_a_port_that_only_root_may_use(site: Site) -> None:
+    start = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    assert start > 25, "this machine lets every user listen on every port"
+    for text in ("socket: inet:25@127.0.0.1\n", f"socket: unix:{site.folder}/s\nmetrics: {{listen: 127.0.0.1:25}}\n"):
+        site.config.write_text(text)
+        site.folder.chmod(0o777)
+        says(site.run("run"), 73, "Permission denied: only root may listen on port 25; take one above 1023")
+
+
 def test_root_does_not_take_the_socket_of_the_service(site: Site) -> None:
     """As root it would work, and the service's own user could not open the socket any more."""
     folder = site.folder / "run"

@@ -12,6 +12,8 @@ import pwd
 import stat
 from pathlib import Path
 
+_NOT_BY_MODE = "not by owner and mode, but by an attribute of the file, an ACL or a security module"
+
 
 def refusal(problem: OSError, path: Path | str, what: str = "read") -> str:
     """The right that is missing to `what` a file ("read", "write" or "replace"); for other errors, the system's words.
@@ -24,7 +26,7 @@ def refusal(problem: OSError, path: Path | str, what: str = "read") -> str:
         missing = _missing(Path(os.path.abspath(path)), what)
     except (OSError, ValueError):
         missing = ""
-    return f"permission denied: {missing}" if missing else "permission denied"
+    return f"permission denied: {missing or _NOT_BY_MODE}"
 
 
 def _missing(path: Path, what: str) -> str:

@@ -138,7 +138,10 @@ def _listen_inet(family: int, host: str, port: int) -> socket.socket:
         except OSError as problem:
             if problem.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 listening.close()
-                raise ServiceError(problem.strerror or str(problem)) from None
+                text = problem.strerror or str(problem)
+                if problem.errno == errno.EACCES:
+                    text = f"{text}: only root may listen on port {port}; take one above 1023"
+                raise ServiceError(text) from None
             time.sleep(0.1)
         else:
             listening.setblocking(False)
