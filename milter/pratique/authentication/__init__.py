@@ -7,14 +7,12 @@ of the message asks DNS. All that is judged here is judged against one entry and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from pratique.model import (
     Address,
     ArcEvidence,
-    DkimEvidence,
     DkimResult,
     Entry,
     Evidence,
@@ -31,6 +29,7 @@ from pratique.reasons import Reason
 from . import arc_check, dkim_check, spf_check
 from .asking import Asking
 from .body import BodyHashes
+from .gathering import Gathering
 
 
 class Inspection:
@@ -55,15 +54,22 @@ class Inspection:
         self.body = BodyHashes(s.body_kind for s in signatures if s)
 
     def evidence(self, lookup: Lookup) -> Evidence:
-        """All evidence. DKIM first: an SPF record of the sender's choosing must not use up its time for DNS.
-        ARC last, and only where nothing else has proven the message."""
+        """All evidence: DKIM and SPF at the same time, ARC last, and only where nothing else has proven the message."""
         asking = Asking(lookup, self._entry, self._author.domain)
         hashes = self.body.digests()
-        dkim = tuple(self._signature(c, hashes, asking) for c in self._candidates)
-        spf = spf_check.check(self._session, self._entry, self._author, asking, self._no_client)
+        network = in_networks(self._session.client, self._entry.networks)
+        reserve = _ARC_SECONDS if self._chain.signature else 0.0
+        gathering = Gathering(asking, self._entry, self._candidates, self._header, hashes, network, reserve)
+        gathering.begin()
+        spf = spf_check.check(self._session, self._entry, self._author, gathering.spf_lookup, self._no_client)
         if spf.result is SpfResult.TEMPERROR and spf.domain and asking.doubts_domain(spf.domain):
             spf = replace(spf, doubtful=True)
-        network = in_networks(self._session.client, self._entry.networks)
+        dkim = tuple(
+            replace(found, doubtful=True)
+            if found.result is DkimResult.TEMPERROR and candidate.signature and asking.doubts_key(candidate.signature)
+            else found
+            for candidate, found in zip(self._candidates, gathering.finish(spf), strict=True)
+        )
         arc = ArcEvidence()
         if not (any(signature.counts for signature in dkim) or spf.counts or network):
             arc = arc_check.verify(
@@ -72,13 +78,8 @@ class Inspection:
             )  # fmt: skip
         return Evidence(dkim, spf, network, arc)
 
-    def _signature(
-        self, candidate: dkim_check.Candidate, hashes: Mapping[tuple[str, str], bytes], asking: Asking
-    ) -> DkimEvidence:
-        found = dkim_check.verify(candidate, self._header, hashes, asking)
-        if found.result is DkimResult.TEMPERROR and candidate.signature and asking.doubts_key(candidate.signature):
-            return replace(found, doubtful=True)
-        return found
+
+_ARC_SECONDS = 1.0  # of the time for DNS that a chain is sure to have
 
 
 __all__ = ["Inspection"]

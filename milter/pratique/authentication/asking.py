@@ -5,7 +5,9 @@ Rules of this module: it decides nothing about mail; SPF, DKIM and ARC ask throu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Protocol, cast
 
 from pratique.model import DnsAnswer, DnsStatus, Entry, Lookup, Question, is_within
 
@@ -13,7 +15,20 @@ from .signature import Signature
 
 MOST_QUERIES = 40  # of one message: its signatures, the ten terms of an SPF record and their hosts, and an ARC chain
 MOST_ELSEWHERE = 20  # of these: for names outside the platform's own domains, which belong to somebody else
+MOST_PATIENT = 2  # keys that are waited for as long as there is time; of more, each for a moment only
+MOMENT = 1.6  # seconds
+_TRIES, _TRIES_IN_A_MOMENT = 5, 2  # so often a question is sent that gets no answer
 _NOT_ASKED = DnsAnswer(DnsStatus.NOT_ASKED)
+
+
+class Lookups(Protocol):
+    """A lookup that can wait for several answers at the same time: `pratique.resolver.Lookups`."""
+
+    def __call__(self, name: str, rdtype: str, seconds: float = ...) -> DnsAnswer: ...
+    def begin(self, name: str, rdtype: str, seconds: float = ...) -> bool: ...
+    def is_answered(self, name: str, rdtype: str) -> bool: ...
+    def wait(self, seconds: float) -> None: ...
+    def left(self) -> float: ...
 
 
 class Asking:
@@ -21,24 +36,55 @@ class Asking:
 
     def __init__(self, lookup: Lookup, entry: Entry, from_domain: str):
         self._lookup = lookup
+        self._lookups = cast(Lookups, lookup) if hasattr(lookup, "begin") else None
         self._domains = {entry.domain, from_domain, *entry.evidence_domains}
         self._own = {entry.domain, *entry.evidence_domains, *entry.signers}
         self._signers = entry.signers
         self._asked: set[Question] = set()
+        self._again: dict[Question, int] = {}  # of these, not answered yet: how often it may be sent again
         self._elsewhere = 0
 
-    def __call__(self, name: str, rdtype: str) -> DnsAnswer:
-        return self._lookup(name, rdtype) if self._may_ask((name.lower().rstrip("."), rdtype)) else _NOT_ASKED
+    def __call__(self, name: str, rdtype: str, seconds: float = math.inf) -> DnsAnswer:
+        """The answer to a question, after at most `seconds`."""
+        question = _normal(name, rdtype)
+        if not self._may_ask(question, seconds):
+            return _NOT_ASKED
+        answer = self._lookups(name, rdtype, seconds) if self._lookups else self._lookup(name, rdtype)
+        if answer.status is not DnsStatus.TIMEOUT:
+            self._again.pop(question, None)
+        return answer
 
-    def _may_ask(self, question: Question) -> bool:
-        """Whether a question is one of the first 40. Not one of those after them is asked: the answer is the same
-        whatever the resolver remembers."""
+    def begin(self, name: str, rdtype: str, seconds: float = math.inf) -> bool:
+        """Ask without waiting for the answer; False where this is not possible."""
+        if self._lookups is None or not self._may_ask(_normal(name, rdtype), seconds):
+            return False
+        return self._lookups.begin(name, rdtype, seconds)
+
+    def is_answered(self, name: str, rdtype: str) -> bool:
+        """Whether the answer to a question that was begun is there."""
+        return self._lookups is None or self._lookups.is_answered(name, rdtype)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until one of the questions that were begun is answered."""
+        if self._lookups:
+            self._lookups.wait(seconds)
+
+    def left(self) -> float:
+        """Seconds that are left for all lookups."""
+        return self._lookups.left() if self._lookups else math.inf
+
+    def _may_ask(self, question: Question, seconds: float) -> bool:
+        """Whether the limits leave room for a question, which is sent several times while it is not answered. Whether
+        the answer is in a cache makes no difference, so that the verdict does not depend on it."""
         if question in self._asked:
             return True
         elsewhere = not any(is_within(question[0], domain) for domain in self._own)
-        if len(self._asked) >= MOST_QUERIES or (elsewhere and self._elsewhere >= MOST_ELSEWHERE):
+        tries = _TRIES if seconds > MOMENT else _TRIES_IN_A_MOMENT
+        queries = len(self._asked) + sum(self._again.values()) + tries
+        if queries > MOST_QUERIES or (elsewhere and self._elsewhere >= MOST_ELSEWHERE):
             return False
         self._asked.add(question)
+        self._again[question] = tries - 1
         self._elsewhere += elsewhere
         return True
 
@@ -65,3 +111,7 @@ class Asking:
         """What the resolver remembers of a name. A zone file has no past."""
         ask: Callable[[str], bool] | None = getattr(self._lookup, what, None)
         return ask is not None and ask(name)
+
+
+def _normal(name: str, rdtype: str) -> Question:
+    return name.lower().rstrip("."), rdtype

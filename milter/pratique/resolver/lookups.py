@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Protocol
 
-from pratique.model import DnsAnswer, DnsState, Question
+from pratique.model import DnsAnswer, DnsState, DnsStatus, Question
 
 _MOST_RECORDS = 1000  # of all answers together, after which only what is known is answered
 
@@ -32,17 +34,50 @@ class Lookups:
         self._clock = clock
         self._deadline = clock() + timeout
         self._answers: dict[Question, DnsAnswer] = {}
+        self._under_way: dict[Question, Future[DnsAnswer]] = {}
         self._records = 0
 
-    def __call__(self, name: str, rdtype: str) -> DnsAnswer:
+    def __call__(self, name: str, rdtype: str, seconds: float = math.inf) -> DnsAnswer:
+        """The answer to a question, after at most `seconds`."""
         question = _normal(name, rdtype)
-        if question not in self._answers:
-            left = max(0.0, self._deadline - self._clock())
-            if self._records > _MOST_RECORDS:
-                left = 0.0
-            answer = self._answers[question] = self._resolver.ask(*question, left)
-            self._records += len(answer.records)
+        if not self.is_answered(name, rdtype):
+            left = min(self.left(), max(0.0, seconds))
+            under_way = self._under_way.pop(question, None)
+            self._note(question, _in_time(under_way, left) if under_way else self._resolver.ask(*question, left))
         return self._answers[question]
+
+    def left(self) -> float:
+        """Seconds that are left for all lookups."""
+        return 0.0 if self._records > _MOST_RECORDS else max(0.0, self._deadline - self._clock())
+
+    def begin(self, name: str, rdtype: str, seconds: float = math.inf) -> bool:
+        """Ask, and wait for nothing; the answer has `seconds` to come. False where nothing could be asked."""
+        question = _normal(name, rdtype)
+        if question in self._under_way or question in self._answers:
+            return True
+        begin = getattr(self._resolver, "begin", None)  # a zone file answers at once, and has none
+        begun = begin(*question, min(left, seconds)) if begin and (left := self.left()) > 0 else None
+        if isinstance(begun, DnsAnswer):
+            self._note(question, begun)
+        elif begun:
+            self._under_way[question] = begun
+        return begun is not None
+
+    def is_answered(self, name: str, rdtype: str) -> bool:
+        """Whether the answer to a question is there."""
+        question = _normal(name, rdtype)
+        under_way = self._under_way.get(question)
+        if under_way and under_way.done():
+            self._note(question, self._under_way.pop(question).result())
+        return question in self._answers
+
+    def wait(self, seconds: float) -> None:
+        """Wait for one of the questions that were begun to be answered."""
+        wait(self._under_way.values(), min(seconds, self.left()), FIRST_COMPLETED)
+
+    def _note(self, question: Question, answer: DnsAnswer) -> None:
+        self._answers[question] = answer
+        self._records += len(answer.records)
 
     def keep(self, questions: Iterable[Question]) -> None:
         """The questions of a trusted sender: their answers are worth keeping."""
@@ -66,6 +101,13 @@ class Lookups:
         if any(a.stale for a in answers):
             return DnsState.STALE
         return DnsState.TEMPERROR if any(a.failed for a in answers) else DnsState.OK
+
+
+def _in_time(under_way: Future[DnsAnswer], seconds: float) -> DnsAnswer:
+    try:
+        return under_way.result(seconds)
+    except TimeoutError:
+        return DnsAnswer(DnsStatus.TIMEOUT)
 
 
 def _normal(name: str, rdtype: str) -> Question:

@@ -42,6 +42,7 @@ _REFRESH = (0.75, 0.9)  # of the TTL
 _SELDOM = 60.0  # no name is refreshed more often
 _FORGOTTEN = 7 * 86_400.0  # nor any that no message asked for all this time
 _SAVE = 60.0
+_MOST_HELPERS = 64  # threads that ask for messages; with none left, a message asks one question after the other
 
 
 class NetworkResolver:
@@ -72,6 +73,7 @@ class NetworkResolver:
         self._kept = Store(*KEPT)
         self._proven: dict[Question, None] = {}  # kept now, or in the past: an ordered set
         self._flights: dict[Question, Future[DnsAnswer]] = {}
+        self._helpers = threading.BoundedSemaphore(_MOST_HELPERS)
         self._unanswered: set[Question] = set()  # of the kept ones, since something was answered
         self._silent_until = 0.0
         self._stopping = False
@@ -126,6 +128,36 @@ class NetworkResolver:
         if leads or stale:
             self._observe(rdtype, answer.status.value, self._clock() - started, stale is not None)
         return replace(stale.answer, stale=True) if stale else answer
+
+    def begin(self, name: str, rdtype: str, seconds: float) -> DnsAnswer | Future[DnsAnswer] | None:
+        """Ask in a thread of its own, unless the answer is known without asking. None where no thread can be had."""
+        question = (name, rdtype)
+        with self._lock:
+            now = self._clock()
+            fresh, old = self._known(question, now)
+        if fresh:
+            return fresh
+        if absolute(name) is None or (old and now < max(old.retry, self._silent_until)):
+            return self.ask(name, rdtype, seconds)
+        if not self._helpers.acquire(blocking=False):
+            return None
+        future: Future[DnsAnswer] = Future()
+        try:
+            threading.Thread(target=self._answer, args=(future, question, seconds), name="lookup", daemon=True).start()
+        except RuntimeError:  # no thread can be started
+            self._helpers.release()
+            return None
+        return future
+
+    def _answer(self, future: Future[DnsAnswer], question: Question, seconds: float) -> None:
+        answer = DnsAnswer(DnsStatus.TIMEOUT)
+        try:
+            answer = self.ask(*question, seconds)
+        except Exception:  # an edge of its own: nobody above would log it
+            log.exception("dns: lookup failed")
+        finally:
+            self._helpers.release()
+            future.set_result(answer)
 
     def keep(self, questions: Iterable[Question]) -> None:
         """Questions of a trusted sender that were answered: the answers are refreshed, and given on when DNS fails."""
