@@ -1183,6 +1183,69 @@ def test_no_bytes_raise_out_of_a_look_up(udp: bytes, tcp: bytes) -> None:
     assert Site(hostile).ask(seconds=0.02).status in DnsStatus
 
 
+HEAD = QUERY.to_wire()[:2] + b"\x81\x80\0\1"
+QUESTION = QUERY.to_wire()[12:]
+
+
+def packet(*records: bytes, questions: bytes = QUESTION) -> bytes:
+    return HEAD + struct.pack("!3H", len(records), 0, 0) + questions + b"".join(records)
+
+
+def record(owner: bytes, rdtype: int, data: bytes) -> bytes:
+    return owner + struct.pack("!HHIH", rdtype, 1, 300, len(data)) + data
+
+
+LONG_NAME = b"\1a" * 120 + b"\0"
+START = struct.pack("!H", 0xC000 | len(packet()))  # a pointer to the first record's name
+CHAIN = b"".join(struct.pack("!H", 0xC000 | at) for at in [12, *range(len(packet()) + 12, len(packet()) + 7000, 2)])
+END = struct.pack("!H", 0xC000 | len(packet()) + 12 + len(CHAIN) - 2)
+COSTLY = {
+    "MX of long names": [record(LONG_NAME, 16, b"\1a"), *[record(START, 15, b"\0\1" + START)] * 250],
+    "a long name with many TXT": [record(LONG_NAME, 16, b"\1a"), *[record(START, 16, b"\1a")] * 250],
+    "SOA of long names": [record(LONG_NAME, 16, b"\1a"), *[record(START, 6, START * 2 + b"\0" * 20)] * 250],
+    "pointers to pointers": [record(b"\xc0\x0c", 16, CHAIN), *[record(END, 16, b"\1a")] * 250],
+    "a pointer to itself": [record(START, 16, b"\1a")],
+    "many questions": [],
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_what_takes_long_to_read_is_refused(name: str) -> None:
+    """One such answer took 1 s of CPU, and an SPF record of a forger can ask for ten."""
+    data = packet(*COSTLY[name])
+    if name == "many questions":
+        data = HEAD[:4] + struct.pack("!4H", 2000, 0, 0, 0) + QUESTION + (b"\xc0\x0c" + QUESTION[-4:]) * 1999
+    assert len(data) < 1 << 14
+    spent = time.process_time()
+    assert responses.parse(data) is None
+    assert time.process_time() - spent < 0.05
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> bytes:
+    """Records whose names point anywhere."""
+    names = st.one_of(
+        st.sampled_from([b"\xc0\x0c", LONG_NAME, START, b"\0"]),
+        st.integers(0, 0x3FFF).map(lambda at: struct.pack("!H", 0xC000 | at)),
+        st.lists(st.binary(min_size=1, max_size=63), max_size=8).map(
+            lambda labels: b"".join(bytes([len(x)]) + x for x in labels) + b"\0"
+        ),
+    )
+    data = st.one_of(names, names.map(lambda name: b"\0\1" + name), st.binary(max_size=40))
+    types = st.sampled_from([1, 2, 5, 6, 12, 15, 16, 28, 33, 39, 41, 46, 255, 65280])
+    few = draw(st.lists(st.tuples(names, types, data), max_size=6))
+    return packet(*[record(*one) for one in few] * draw(st.sampled_from([1, 1, 40, 300])))
+
+
+@given(answers())
+def test_no_names_make_an_answer_long_to_read(data: bytes) -> None:
+    response = responses.parse(data)
+    if response is None or not QUERY.is_response(response):
+        return
+    assert sum(len(rrset.name.labels) - 1 for rrset in response.answer for _ in rrset) <= 4000
+    assert isinstance(responses.reply_of(response, QUERY), Failure | responses.Reply)
+
+
 # ---- which names are kept --------------------------------------------------------------------------------------
 
 PLATFORM = Entry("x", "X", "x.example", (("a", "x.example"), ("a", "mail.x.example")))

@@ -18,6 +18,10 @@ from pratique.model import DnsAnswer, DnsStatus
 from .records import answer
 
 _MOST_RECORDS = 256  # in all its sections
+_MOST_LABELS = 4000  # of all names, compression undone; 250 TXT records of a long name have 2,500
+_LONGEST_NAME = 127  # labels, and pointers (RFC 1035 §2.3.4)
+_RECORD = struct.Struct("!HHIH")  # type, class, TTL, length of the data
+_NAME_AT = {2: 0, 5: 0, 6: 0, 12: 0, 15: 2, 33: 6, 39: 0}  # in the data of NS, CNAME, SOA, PTR, MX, SRV, DNAME
 HEADER = struct.Struct("!6H")  # id, flags, and how many questions, answers, and other records follow
 _NO_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)  # RFC 6891 §6.1.3, §7
 
@@ -42,8 +46,8 @@ class Failure(Enum):
 
 
 def parse(data: bytes) -> dns.message.Message | None:
-    """A message; None where it cannot be read, or has more records than any honest answer."""
-    if len(data) >= HEADER.size and sum(HEADER.unpack_from(data)[3:]) > _MOST_RECORDS:
+    """A message; None where it cannot be read, or has more records or longer names than any honest answer."""
+    if _is_costly(data):
         return None
     try:
         return dns.message.from_wire(data, raise_on_truncation=True)
@@ -51,6 +55,49 @@ def parse(data: bytes) -> dns.message.Message | None:
         return cast(dns.message.Message, truncated.kwargs["message"])
     except (dns.exception.DNSException, ValueError):
         return None
+
+
+def _is_costly(data: bytes) -> bool:
+    """Whether reading a message would take too long.
+
+    perf: dnspython needs 17 microseconds for a label. 255 MX records that point to one name of 120 labels fit into 4 kB
+    and took 1.0 s; a forger's SPF record can ask for ten such answers.
+    """
+    if len(data) < HEADER.size:
+        return False
+    _, _, questions, *records = HEADER.unpack_from(data)
+    if questions > 1 or sum(records) > _MOST_RECORDS:
+        return True
+    total, at = 0, HEADER.size
+    try:
+        for _ in range(questions):
+            at = _name(data, at)[1] + 4
+        for _ in range(sum(records)):
+            labels, at = _name(data, at)
+            rdtype, _, _, length = _RECORD.unpack_from(data, at)
+            at += _RECORD.size
+            if rdtype in _NAME_AT:
+                labels += 2 * _name(data, at + _NAME_AT[rdtype])[0]  # it is made into canonical form as well
+            total, at = total + labels, at + length
+            if total > _MOST_LABELS:
+                return True
+    except (IndexError, struct.error):  # cut or damaged: dnspython stops at the same place
+        pass
+    return total > _MOST_LABELS
+
+
+def _name(data: bytes, at: int) -> tuple[int, int]:
+    """How many labels a name has, and where what follows it begins."""
+    labels = pointers = end = 0
+    while length := data[at]:
+        if length < 0xC0:
+            labels, at = labels + 1, at + 1 + length
+        else:
+            end = end or at + 2
+            pointers, at = pointers + 1, (length & 0x3F) << 8 | data[at + 1]
+        if labels > _LONGEST_NAME or pointers > _LONGEST_NAME:
+            return _MOST_LABELS + 1, end or at
+    return labels, end or at + 1
 
 
 def refuses_edns(data: bytes) -> bool:

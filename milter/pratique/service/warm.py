@@ -12,6 +12,8 @@ import functools
 import importlib
 import pkgutil
 
+import webencodings
+
 from pratique import lookalike, shortlist
 from pratique.model import Settings
 from pratique.resolver import load_types
@@ -28,5 +30,6 @@ def _load() -> None:
     for module in pkgutil.iter_modules(encodings.__path__):  # a From field may name any character set
         with contextlib.suppress(ImportError, LookupError):  # of other systems
             importlib.import_module(f"encodings.{module.name}")
+    webencodings.lookup("x-user-defined")  # the one of its character sets that it does not load at once
     load_types()
     lookalike.imitates("b\u0435low.example", "below.example")  # 7 MB of lookalike letters
