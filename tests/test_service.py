@@ -180,6 +180,19 @@ def test_killed_workers_are_replaced_and_cost_their_own_messages_only(tmp_path: 
         assert service.log().count("has ended by itself (signal 9)") == 6
 
 
+@pytest.mark.parametrize("kind", ["unix", "inet"])
+def test_each_worker_accepts_at_once(kind: str, tmp_path: Path) -> None:
+    more = {"socket": f"inet:{free_port()}@127.0.0.1"} if kind == "inet" else {}
+    with running(tmp_path, **more) as service:
+        for pid in service.children():
+            os.kill(pid, signal.SIGSTOP)
+            assert wait_until(lambda pid=pid: state(pid) == "T", 5)  # type: ignore[misc]
+            started = time.monotonic()
+            assert send(service.address) == imitation("first")
+            assert time.monotonic() - started < 2  # libmilter looks for itself every five seconds
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     with running(tmp_path, "import pratique.service.crew as crew\ncrew.SILENCE = crew.START = 4") as service:
         stopped = service.children()

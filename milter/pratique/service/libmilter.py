@@ -3,8 +3,9 @@
 Rules of this module: the only one that knows how libmilter gets its connections. libmilter insists on opening its
 listening socket itself. So the parent lets it open one in a temporary folder, before the first fork. A worker replaces
 that descriptor: by the service's socket while the worker accepts, and by a socket without an address while it does not.
-libmilter waits for connections for five seconds at a time, and looks at the new socket afterwards. That libmilter
-removes a unix socket at its end, and takes five seconds to end at all, does not matter: a worker just exits.
+libmilter waits for connections for five seconds at a time; a signal to its thread ends the wait, so that it sees the
+new socket. That libmilter removes a unix socket at its end, and takes five seconds to end at all, does not matter: a
+worker just exits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import functools
 import os
 import secrets
+import signal
 import socket
 import tempfile
 import threading
@@ -28,6 +30,7 @@ from .log import log
 from .pool import Pool
 
 _NAME = "pratique"
+_LOOK_AGAIN = signal.SIGRTMIN  # libmilter takes HUP, INT, TERM and USR1 for its own
 _TIMEOUT = 7210  # seconds a connection may be silent: libmilter's default, longer than any MTA waits
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
@@ -39,6 +42,7 @@ class Listener:
         """Raises ServiceError."""
         self.listening = listening
         self._pool: Pool | None = None
+        self._thread: threading.Thread | None = None
         with tempfile.TemporaryDirectory(prefix="pratique-") as folder:
             self.nowhere = socket.socket(socket.AF_UNIX)
             self.nowhere.bind(f"{folder}/nowhere")
@@ -65,25 +69,32 @@ class Listener:
         raise ServiceError(f"libmilter cannot open a socket in {tempfile.gettempdir()}", os.EX_SOFTWARE)
 
     def pause(self) -> None:
-        """Accept nothing from now on. A wait of libmilter that has begun ends with an empty `accept` at worst."""
-        os.dup2(self.nowhere.fileno(), self.descriptor)
+        """Accept nothing from now on."""
+        self._replace(self.nowhere)
 
     def accept(self) -> None:
-        """Accept again, within five seconds."""
-        os.dup2(self.listening.fileno(), self.descriptor)
+        """Accept again."""
+        self._replace(self.listening)
+
+    def _replace(self, by: socket.socket) -> None:
+        """Put another socket in the place of the one that libmilter waits for, and end that wait."""
+        os.dup2(by.fileno(), self.descriptor)
+        if self._thread and self._thread.ident:
+            signal.pthread_kill(self._thread.ident, _LOOK_AGAIN)
 
     def start(self, factory: Callable[[Mta], Filter]) -> None:
         """Accept from now on, in a thread; that ends the process if it ends. Once, in a worker. Raises OSError."""
         _set_callbacks(factory)
+        signal.signal(_LOOK_AGAIN, lambda *_: None)  # all it shall do is end the wait
         private, address = _listen_privately(self.listening.family)
         try:
             os.dup2(private.fileno(), self.descriptor)
             # Not in the main thread: libmilter would block the signals there, and take them from us.
             run = functools.partial(_run, self._address)
-            threading.Thread(target=run, name="libmilter", daemon=True).start()
+            self._thread = threading.Thread(target=run, name="libmilter", daemon=True)
+            self._thread.start()
             self._pool = Pool(_connected(private.family, address))
             self.accept()
-            _connected(private.family, address).close()  # ends libmilter's wait for the private socket
         finally:
             private.close()
             if private.family == socket.AF_UNIX:
