@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -68,27 +67,28 @@ def groups_at_hand() -> bool:
     return all(os.access(f"/sys/fs/cgroup/{kind}/cgroup.procs", os.W_OK) for kind in ("pids", "memory"))
 
 
-@contextlib.contextmanager
-def _group(site: Site, kind: str) -> Iterator[Path]:
-    """A control group with all processes of the service in it, and with those that they fork."""
-    before = Path("/sys/fs/cgroup") / kind / _group_of(kind).lstrip("/")
-    group = before / f"pratique-faults-{os.getpid()}"
-    group.mkdir()
-    try:
-        for pid in (site.service.pid, *site.service.children()):
-            (group / "cgroup.procs").write_text(str(pid))
-        yield group
-    finally:
-        for left in (group / "cgroup.procs").read_text().split():
-            with contextlib.suppress(OSError):
-                (before / "cgroup.procs").write_text(left)
-        if not wait_until(lambda: _removed(group)):
-            raise RuntimeError(f"{group} cannot be removed")
+def _group(kind: str) -> Path:
+    """The control group of the service."""
+    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    ours = next(path for _, name, path in lines if name == kind)
+    return Path("/sys/fs/cgroup") / kind / ours.lstrip("/") / f"pratique-faults-{os.getpid()}"
 
 
-def _group_of(kind: str) -> str:
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    return next(line.split(":", 2)[2] for line in lines if line.split(":", 2)[1] == kind)
+def make_groups(_site: Site) -> None:
+    for kind in ("pids", "memory"):
+        _group(kind).mkdir()
+
+
+def in_groups(_site: Site) -> list[str | Path]:
+    """Start the service in control groups of its own, so that all its memory counts there."""
+    join = "".join(f"echo $$ > {_group(kind)}/cgroup.procs && " for kind in ("pids", "memory"))
+    return ["sh", "-c", f'{join} exec "$@"', "sh"]
+
+
+def remove_groups(_site: Site) -> None:
+    for kind in ("pids", "memory"):
+        if not wait_until(lambda k=kind: _removed(_group(k))):  # type: ignore[misc]
+            raise RuntimeError(f"{_group(kind)} cannot be removed")
 
 
 def _removed(group: Path) -> bool:
@@ -104,24 +104,24 @@ def no_more_tasks(site: Site, going_on: GoingOn) -> list[Sent]:
     come."""
     found: list[Sent] = []
     numbers = itertools.count(2_000_000)
-    with _group(site, "pids") as group:
-        for _ in at_least(1, going_on):
-            (group / "pids.max").write_text((group / "pids.current").read_text())
-            with ThreadPoolExecutor(100) as pool:
-                found += pool.map(lambda n: one_message(site.address, n, 5), itertools.islice(numbers, 100))
-                for pid in site.service.children():
-                    site.harm(pid, signal.SIGKILL)
-                (group / "pids.max").write_text("1")
-                site.service.signal(signal.SIGHUP)
-                time.sleep(1)
-                found += pool.map(lambda n: one_message(site.address, n, 5), itertools.islice(numbers, 100))
-            site.fired["task refused"] += int((group / "pids.events").read_text().split()[1])
-            (group / "pids.max").write_text("max")
-            if not site.service.running():
-                raise RuntimeError(f"the parent ended for lack of tasks:\n{site.service.log()[-4000:]}")
-            if not wait_until(lambda: len(site.service.children()) >= site.processes):
-                raise RuntimeError(f"the workers are not replaced:\n{site.service.log()[-4000:]}")
-            site.answers_after()
+    group = _group("pids")
+    for _ in at_least(1, going_on):
+        (group / "pids.max").write_text((group / "pids.current").read_text())
+        with ThreadPoolExecutor(100) as pool:
+            found += pool.map(lambda n: one_message(site.address, n, 5), itertools.islice(numbers, 100))
+            for pid in site.service.children():
+                site.harm(pid, signal.SIGKILL)
+            (group / "pids.max").write_text("1")
+            site.service.signal(signal.SIGHUP)
+            time.sleep(1)
+            found += pool.map(lambda n: one_message(site.address, n, 5), itertools.islice(numbers, 100))
+        site.fired["task refused"] += int((group / "pids.events").read_text().split()[1])
+        (group / "pids.max").write_text("max")
+        if not site.service.running():
+            raise RuntimeError(f"the parent ended for lack of tasks:\n{site.service.log()[-4000:]}")
+        if not wait_until(lambda: len(site.service.children()) >= site.processes):
+            raise RuntimeError(f"the workers are not replaced:\n{site.service.log()[-4000:]}")
+        site.answers_after()
     return found
 
 
@@ -129,24 +129,23 @@ def memory_group(site: Site, going_on: GoingOn) -> None:
     """All processes together may have a little more memory than they have, and messages with large headers are held:
     the kernel kills. It must not be the parent."""
     fields = [(b"X-Large", b" " + b"x" * 50_000)] * 18
-    with _group(site, "memory") as group:
-        for n in until_fired(site, "process killed by the kernel", 1, going_on):
-            allowed = int((group / "memory.usage_in_bytes").read_text()) + (8 << 20)
-            (group / "memory.limit_in_bytes").write_text(str(allowed))
-            with contextlib.ExitStack() as opened:
-                for number in range(60):
-                    with contextlib.suppress(OSError):
-                        client = MilterClient(site.address, 10)
-                        opened.callback(client.drop)
-                        client.connect(mail.FORGER, helo="out.mailer.example")
-                        client.message(
-                            fields, b"", mail_from="a@evil.example", queue_id=f"4H{n}{number}", until="header"
-                        )
-                time.sleep(1)
-            killed = (group / "memory.oom_control").read_text().rpartition("oom_kill ")[2].split()
-            site.fired["process killed by the kernel"] = int(killed[0])
-            (group / "memory.limit_in_bytes").write_text("-1")
-            if not site.service.running():
-                raise RuntimeError(f"the kernel killed the parent first:\n{site.service.log()[-4000:]}")
-            if not wait_until(lambda: len(site.service.children()) >= site.processes):
-                raise RuntimeError(f"the workers are not replaced:\n{site.service.log()[-4000:]}")
+    group = _group("memory")
+    for n in until_fired(site, "process killed by the kernel", 1, going_on):
+        room = site.random.choice((1, 4, 20)) << 20
+        allowed = int((group / "memory.usage_in_bytes").read_text()) + room
+        (group / "memory.limit_in_bytes").write_text(str(allowed))
+        with contextlib.ExitStack() as opened:
+            for number in range(60):
+                with contextlib.suppress(OSError):
+                    client = MilterClient(site.address, 10)
+                    opened.callback(client.drop)
+                    client.connect(mail.FORGER, helo="out.mailer.example")
+                    client.message(fields, b"", mail_from="a@evil.example", queue_id=f"4H{n}{number}", until="header")
+            time.sleep(1)
+        killed = (group / "memory.oom_control").read_text().rpartition("oom_kill ")[2].split()
+        site.fired["process killed by the kernel"] = int(killed[0])
+        (group / "memory.limit_in_bytes").write_text("-1")
+        if not site.service.running():
+            raise RuntimeError(f"the kernel killed the parent first:\n{site.service.log()[-4000:]}")
+        if not wait_until(lambda: len(site.service.children()) >= site.processes):
+            raise RuntimeError(f"the workers are not replaced:\n{site.service.log()[-4000:]}")

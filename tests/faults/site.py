@@ -102,7 +102,9 @@ class Site:
         self.folder = folder
         self.port = free_port()
         self.dns = DnsServer(mail.ZONE, self.port)
-        self.postfix = Postfix(main_cf={"milter_default_action": "accept", "service_throttle_time": "1s"} | shipped_main_cf())
+        self.postfix = Postfix(
+            main_cf={"milter_default_action": "accept", "service_throttle_time": "1s"} | shipped_main_cf()
+        )
         self.address = f"unix:{self.postfix.socket_directory}/milter.sock"
         (folder / "first").mkdir()
         (folder / "current").symlink_to("first")  # as where each release has a folder of its own

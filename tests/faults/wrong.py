@@ -175,9 +175,40 @@ FAULTS: dict[str, Fault] = {
             _ask_always,
         ),
         Fault("link to the configuration swapped", files.link_swapped, ("reload after the link was swapped",)),
+        Fault(
+            "log that nobody reads",
+            surroundings.log_that_nobody_reads,
+            ("pipe with one page free", "pipe full", "line as long as they get"),
+            surroundings.as_json,
+            wrapper=surroundings.log_pipe,
+            repair=surroundings.close_log_pipe,
+            background=False,
+            most_deferred=0,
+            longest_wait=5,
+        ),
+        Fault(
+            "metrics endpoint under half requests",
+            surroundings.metrics_abused,
+            ("piece of a half request", "exporter stopped and replaced"),
+            surroundings.with_metrics,
+            most_deferred=0,
+        ),
         Fault("peers that do not read", bursts.peers_that_do_not_read, ("answer that nobody read",)),
         Fault("sockets removed", files.sockets_removed, ("socket removed",)),
         Fault("parent without descriptors", limits.parent_without_descriptors, ("worker missing", "reload refused")),
+        Fault(
+            "kept DNS answers hostile",
+            files.hostile_memory,
+            ("start with a hostile file",),
+            environment=files.cache_folder,
+        ),
+        Fault(
+            "disk of the kept DNS answers full",
+            files.cache_full,
+            ("cache disk full", "cache read-only"),
+            wrapper=files.small_cache,
+            environment=files.small_cache_folder,
+        ),
         Fault(
             "control socket abused",
             surroundings.control_abused,
@@ -187,9 +218,19 @@ FAULTS: dict[str, Fault] = {
     )
 }
 if limits.groups_at_hand():
+    in_groups = functools.partial(
+        Fault,
+        wrapper=limits.in_groups,
+        prepare=limits.make_groups,
+        repair=limits.remove_groups,
+        workers_may_end=True,
+    )
     FAULTS |= {
         fault.name: fault
-        for fault in (Fault("no more tasks", limits.no_more_tasks, ("task refused",), workers_may_end=True),)
+        for fault in (
+            in_groups("no more tasks", limits.no_more_tasks, ("task refused",)),
+            in_groups("memory of all processes", limits.memory_group, ("process killed by the kernel",)),
+        )
     }
 
 
@@ -199,9 +240,12 @@ _SMALL: dict[str, Harm] = {
     "out of memory": functools.partial(machine.memory_limit, times=1),
     "bursts after calm, DNS silent": functools.partial(bursts.bursts_after_calm, times=2),
     "link to the configuration swapped": functools.partial(files.link_swapped, times=2),
+    "metrics endpoint under half requests": functools.partial(surroundings.metrics_abused, clients=200),
     "sockets removed": functools.partial(files.sockets_removed, times=1),
+    "kept DNS answers hostile": functools.partial(files.hostile_memory, times=3),
     "peers that do not read": functools.partial(bursts.peers_that_do_not_read, seconds=5.0),
     "parent without descriptors": functools.partial(limits.parent_without_descriptors, seconds=4.0),
+    "log that nobody reads": functools.partial(surroundings.log_that_nobody_reads, times=3),
 }
 
 
