@@ -15,6 +15,7 @@ from .authentication import Inspection
 from .claims import find_claim
 from .model import (
     Action,
+    Because,
     Claim,
     ClaimKind,
     Decision,
@@ -43,7 +44,8 @@ class Examination:
 
     def __init__(self, session: Session, header: Header, settings: Settings, now: datetime):
         self._session, self._header, self._settings, self._now = session, header, settings, now
-        self._checked = not is_ours(session, header, settings)
+        self._because = why_ours(session, header, settings)
+        self._checked = self._because is None
         if self._checked:
             self._origin = received.find_origin(session, header, settings.relays)
             self.claim = find_claim(header, settings.senders, settings.limits, settings.local_domains)
@@ -79,14 +81,14 @@ class Examination:
             judgement = policy.decide(self.claim, evidence, self._entry, self._now.date())
         return conclude(
             self._session, self._header, self._settings, self._now, judgement, self.claim, evidence, self._entry,
-            self._origin,
+            self._origin, self._because,
         )  # fmt: skip
 
 
 def conclude(
     session: Session, header: Header, settings: Settings, now: datetime, judgement: Judgement,
     claim: Claim = _NO_CLAIM, evidence: Evidence = _NO_EVIDENCE, entry: Entry | None = None,
-    origin: Origin | None = None,
+    origin: Origin | None = None, because: Because | None = None,
 ) -> Decision:  # fmt: skip
     """Action and header edits for a verdict."""
     verdict = judgement.verdict
@@ -103,7 +105,7 @@ def conclude(
     decision = Decision(
         verdict, action, entry.id if entry else None, judgement.by, judgement.reason, claim, evidence,
         origin or Origin(session.client, session.helo), edits, len(edits),
-        _in_words(judgement, entry) if action in _SAID else "",
+        _in_words(judgement, entry) if action in _SAID else "", because,
     )  # fmt: skip
     if action is not Action.NONE:  # the decision's own edits grow by what depends on it
         edits += headers.subject_change(header, decision, settings)
@@ -121,20 +123,20 @@ def internal_error(session: Session, header: Header, settings: Settings, now: da
     return conclude(session, header, settings, now, Judgement(Verdict.UNDETERMINED, reason=Reason.INTERNAL_ERROR))
 
 
-def is_ours(session: Session, header: Header, settings: Settings) -> bool:
+def why_ours(session: Session, header: Header, settings: Settings) -> Because | None:
     """Mail of our own users and hosts, or already judged by another MX host of ours: DESIGN §2, row 1.
 
     It is the client that connected that counts, whatever a Received field says; and a relay, which brings the mail
     of others, is none of our own, even inside `local_networks`.
     """
-    return (
-        session.authenticated
-        or (
-            in_networks(session.client, settings.local_networks)
-            and not received.relay_of(session.client, settings.relays)
-        )
-        or headers.trusted_field(session, header, settings) is not None
-    )
+    if session.authenticated:
+        return Because.AUTHENTICATED
+    of_local_network = in_networks(session.client, settings.local_networks)
+    if of_local_network and not received.relay_of(session.client, settings.relays):
+        return Because.LOCAL_NETWORK
+    if headers.trusted_field(session, header, settings) is not None:
+        return Because.TRUSTED_HOST
+    return None
 
 
 def is_young(header: Header, settings: Settings, now: datetime) -> bool:

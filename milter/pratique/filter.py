@@ -22,7 +22,8 @@ from .resolver import Resolver
 
 log = logging.getLogger("pratique")
 
-_MAX_KEPT_RCPTS = 3
+_MAX_KEPT_RCPTS = 100
+_MAX_RCPT = 320  # characters: the longest address of RFC 5321 has 256 with its brackets
 _MAX_ENVELOPE = 1024  # octets of HELO, MAIL FROM, RCPT TO: RFC 5321 allows less
 
 
@@ -93,7 +94,7 @@ class Filter:
     def envrcpt(self, path: bytes, *params: bytes) -> None:  # noqa: ARG002
         self._rcpt_count += 1
         if len(self._rcpts) < _MAX_KEPT_RCPTS:
-            self._rcpts.append(path.decode("utf-8", "replace")[:_MAX_ENVELOPE])
+            self._rcpts.append(path[: 4 * _MAX_RCPT].decode("utf-8", "replace")[:_MAX_RCPT])
 
     def eoh(self) -> None:
         self._authenticated = bool(self._mta.getsymval("{auth_type}") or self._mta.getsymval("{auth_authen}"))
@@ -177,9 +178,12 @@ class Filter:
         level = record.level(decision)
         if not log.isEnabledFor(level):
             return
-        fields = record.fields(decision, self._session(), self.collector.header(), milliseconds, self._settings.mode)
+        settings = self._settings
+        session, header = self._session(), self.collector.header()
+        fields = record.fields(decision, session, header, milliseconds, settings.mode, settings.generation)
         write = record.as_json if self._settings.log_format == "json" else record.logfmt
-        log.log(level, "%s", write(self._queue_id(), fields))
+        for line in record.lines(write, self._queue_id(), fields):
+            log.log(level, "%s", line)
 
     def _carry_out(self, decision: Decision) -> Any:
         for edit in decision.edits:

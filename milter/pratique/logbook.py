@@ -140,7 +140,8 @@ def _from_json(text: str) -> dict[str, str]:
         return {}
     if not isinstance(found.get("verdict"), str) or "queue-id" not in found:
         return {}
-    return {key: value for key, value in found.items() if isinstance(value, str)}
+    lists = {key: ",".join(map(str, value)) for key, value in found.items() if isinstance(value, list)}
+    return {key: value for key, value in found.items() if isinstance(value, str)} | lists
 
 
 def _day(match: re.Match[str], today: date) -> date | None:

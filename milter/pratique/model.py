@@ -517,6 +517,14 @@ class HeaderEdit:
     value: str | None = None
 
 
+class Because(StrEnum):
+    """Why a message is not judged."""
+
+    AUTHENTICATED = "authenticated"  # a user of ours has logged in
+    LOCAL_NETWORK = "local-network"  # the client is in `local_networks`
+    TRUSTED_HOST = "trusted-host"  # another MX host of ours has judged it
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What is said of a message and done with it."""
@@ -532,6 +540,7 @@ class Decision:
     edits: Sequence[HeaderEdit] = ()
     stripped: int = 0  # how many of them delete a forged field
     text: str = ""  # for a reply or the quarantine: why, in one sentence
+    because: Because | None = None  # why it is unchecked, where it is
 
 
 # ---- settings --------------------------------------------------------------------------------------
@@ -614,8 +623,10 @@ class Settings:
     workers: int | None = None  # None: as many as suit the machine
     stop_timeout: timedelta = timedelta(seconds=30)
     reload_on_change: bool = False
+    state_directory: str | None = None
     metrics: tuple[str, int] | None = None  # address and port
     sources: tuple[str, ...] = ()  # the files and folders all this comes from
+    generation: int = 0  # the number of this configuration, which the service counts
 
     def action(self, verdict: Verdict, entry: Entry | None) -> Action:
         """The entry's action, else the site's. What is verified cannot be acted on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pratique.model import (
@@ -111,12 +112,13 @@ def check_edit(op: str, value: str | None, ascii_only: bool = True) -> None:
         assert all(line[:1] in (" ", "\t") for line in value.replace("\r\n", "\n").split("\n")[1:]), value
 
 
-def check_line(line: str, record: dict[str, str]) -> None:
+def check_line(line: str, record: Mapping[str, str | tuple[str, ...]]) -> None:
     """A log line is one line of printable ASCII; what a program reads from it is the record, and nothing more."""
     assert line.isprintable(), line
     assert line.isascii(), line
     pairs = line.partition(": ")[2]
     found = re.findall(r'([a-z.-]+)=("(?:[^"\\]|\\.)*"|[^" ]+)(?: |$)', pairs)
     read = {key: json.loads(value) if value[0] == '"' else value for key, value in found}
-    assert read | {"ms": ""} == record | {"ms": ""}, (line, record)
+    joined = {key: value if isinstance(value, str) else ",".join(value) for key, value in record.items()}
+    assert read | {"ms": ""} == joined | {"ms": ""}, (line, record)
     assert sum(len(key) + len(value) + 2 for key, value in found) == len(pairs) + 1, line
