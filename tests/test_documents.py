@@ -53,7 +53,8 @@ MAY_IMPORT = {
     "rights": set(),
     "export": MODEL | {"export"},
     "filter": MODEL | {"examine", "headers", "record", "resolver"},
-    "service": MODEL | {"filter", "config", "expiry", "resolver", "service", "shortlist", "lookalike"},
+    "service": MODEL
+    | {"filter", "config", "expiry", "resolver", "service", "shortlist", "lookalike", "configuration_diff"},
 }
 PURE = (
     *("model", "reasons", "mailbox", "claims", "lookalike", "shortlist", "policy", "headers", "received", "record"),
@@ -97,6 +98,7 @@ def test_the_shipped_defaults_are_the_defaults() -> None:
         "    received_by:",
         "arc_sealers:",
         "local_domains:",
+        "state_directory:",
         "metrics:",
         "  listen:",
     )

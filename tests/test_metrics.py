@@ -10,6 +10,7 @@ import socket
 import subprocess
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import ROOT
+from pratique.model import DEFAULT_ACTIONS, Action, Entry, Mode, Settings, TrustedList, Verdict
+from pratique.service import zeros
 from test_service import configured, running, send, write_list
 
 from harness.ports import free_port, unpacked, wait_until
@@ -51,6 +54,10 @@ class Scraped:
             text: str = answer.read().decode()
         return text
 
+    def counted(self) -> dict[str, float]:
+        """The messages by action, sender and verdict, where there was one."""
+        return {labels: value for labels, value in self.values("pratique_messages_total").items() if value}
+
     def values(self, name: str) -> dict[str, float]:
         """By the values of all labels, in the order of their names."""
         return {
@@ -67,7 +74,7 @@ def test_all_workers_are_summed_and_no_counter_ever_falls(tmp_path: Path) -> Non
         imitations = "tag,first,imitation"
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(send, [service.address] * 30))
-        assert wait_until(lambda: scraped.values("pratique_messages_total") == {imitations: 30}, 5)
+        assert wait_until(lambda: scraped.counted() == {imitations: 30}, 5)
         assert scraped.values("pratique_check_duration_seconds_count")[""] == 30
         write_list(tmp_path, "second")
         for _ in range(7):
@@ -78,7 +85,7 @@ def test_all_workers_are_summed_and_no_counter_ever_falls(tmp_path: Path) -> Non
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(send, [service.address] * 10))
         expected = {imitations: 30, "tag,second,imitation": 10}
-        assert wait_until(lambda: scraped.values("pratique_messages_total") == expected, 5)
+        assert wait_until(lambda: scraped.counted() == expected, 5)
         # Slots have files, not processes: there were 25, and never more than five generations at a time.
         assert len(list((tmp_path / "run").glob("metrics-*/counter_*.db"))) <= 15
         service.signal(signal.SIGTERM)
@@ -165,6 +172,46 @@ def test_without_metrics_nothing_is_loaded_for_them() -> None:
     assert subprocess.run([program, "-c", code], capture_output=True, text=True, timeout=30).stdout == "False\n"
 
 
+def test_counters_of_listed_senders_stand_at_0_from_the_start(tmp_path: Path) -> None:
+    """So that the first message is an increase; after a reload also those of new senders."""
+    scraped = Scraped(tmp_path)
+    with scraped.service as service:
+        entry = ["tag,first,verified", "tag,first,unverified", "defer,first,undetermined", "tag,first,undetermined"]
+        entry += ["tag,first,unlisted", "tag,first,imitation"]
+        found = scraped.values("pratique_messages_total")
+        assert found == dict.fromkeys([*entry, "tag,,unclaimed", "none,,unchecked"], 0)
+        assert scraped.values("pratique_dkim_results_total")["pass"] == 0
+        promtool("check", "metrics", given=scraped.text())
+        send(service.address)
+        assert wait_until(lambda: scraped.values("pratique_messages_total") == found | {"tag,first,imitation": 1}, 5)
+        write_list(tmp_path, "second")
+        assert service.reload().returncode == 0
+        assert wait_until(lambda: "tag,second,verified" in scraped.values("pratique_messages_total"), 5)
+        assert scraped.values("pratique_messages_total")["tag,first,imitation"] == 1
+
+
+def test_which_counters_stand_at_0() -> None:
+    """By the actions of site and entry; of a long list only what holds, refuses or defers mail."""
+    held = {Verdict.UNVERIFIED: Action.QUARANTINE}
+    entries = tuple(Entry(f"e{n}", "E", f"e{n}.example", (("a", f"e{n}.example"),)) for n in range(600))
+    strict = replace(entries[0], actions={Verdict.UNLISTED: Action.REJECT})
+    short = zeros.zeros(Settings(TrustedList((strict,)), actions=dict(DEFAULT_ACTIONS) | held))
+    assert ("unverified", "quarantine", "e0") in short
+    assert ("unlisted", "reject", "e0") in short
+    assert ("unverified", "tag", "e0") not in short
+    assert len(short) == len(set(short)) == 8
+    long = zeros.zeros(Settings(TrustedList((strict, *entries[1:])), actions=dict(DEFAULT_ACTIONS) | held))
+    assert set(long) == {
+        *(("unverified", "quarantine", e.id) for e in entries),
+        *(("undetermined", "defer", e.id) for e in entries),
+        ("unlisted", "reject", "e0"),
+        ("unclaimed", "tag", ""),
+        ("unchecked", "none", ""),
+    }
+    observed = zeros.zeros(Settings(TrustedList((strict,)), mode=Mode.OBSERVE, actions=dict(DEFAULT_ACTIONS) | held))
+    assert {action for _, action, _ in observed} == {"tag", "none"}
+
+
 def names(expression: str) -> set[str]:
     return {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"pratique_\w+", expression)}
 
@@ -214,6 +261,35 @@ def test_the_dashboard_shows_all_that_is_exported(exported: set[str], tmp_path: 
     panels = json.loads((MONITORING / "grafana.json").read_text())["panels"]
     expressions = [target["expr"].replace("$__rate_interval", "5m") for panel in panels for target in panel["targets"]]
     known = {name for expression in expressions for name in names(expression)}
+    # The panel of senders shows a first message, whether its counter stood at 0 or was not there.
+    panel = next(e for e in expressions if "imitation" in e)
+    series = 'pratique_messages_total{verdict="unverified",action="tag",sender="%s"}'
+    shown = {
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": series % "absent-first", "values": "_x90 1x30"},
+                    {"series": series % "zero-first", "values": "0x90 1x30"},
+                    {"series": series % "never", "values": "0x120"},
+                    {"series": series % "long-ago", "values": "1x120"},
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": f"round({panel})",
+                        "eval_time": "95m",
+                        "exp_samples": [
+                            {"labels": f'{{sender="{sender}",verdict="unverified"}}', "value": 1}
+                            for sender in ("absent-first", "zero-first")
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+    (tmp_path / "shown.yaml").write_text(yaml.safe_dump(shown))
+    promtool("test", "rules", tmp_path / "shown.yaml")
     assert known <= exported
     assert exported - known == {"pratique_build_info", "pratique_generation"}
     rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(expressions)]

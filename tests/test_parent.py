@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pratique.service import parent
-from test_service import FIELDS, Gate, configured, imitation, running, send, tag, write_list
+from test_service import FIELDS, Gate, Systemd, configured, imitation, running, send, tag, write_list
 
 from harness.milter_client import MilterClient, Outcome
 from harness.ports import free_port, wait_until
@@ -356,3 +357,88 @@ def test_the_status_is_for_everyone(tmp_path: Path) -> None:
         client.sendall(f"status {tmp_path}/pratique.yaml\n".encode())
         found = json.loads(client.recv(65536))
         assert (found["status"], found["facts"]["generation"]) == (0, 1)
+
+
+# ---- what a reload says --------------------------------------------------------------------------------
+
+
+def entry(sender: str, **more: object) -> dict[str, object]:
+    return {"name": sender.title(), "domain": f"{sender}.example", "addresses": [f"a@{sender}.example"]} | more
+
+
+def write_senders(folder: Path, **senders: dict[str, object]) -> None:
+    (folder / "trusted-senders.yaml").write_text(yaml.safe_dump({"senders": senders}))
+
+
+def test_a_reload_says_what_changes_in_trust_and_who_asked(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        write_senders(tmp_path, one=entry("one"), two=entry("two", require="dkim"))
+        done = service.reload()
+        assert done.returncode == 0
+        assert done.stderr == "pratique: warning: 1 trusted sender is no longer trusted: first (first)\n"
+        log = service.log().splitlines()
+        assert f"reload: `pratique reload` of uid {os.geteuid()}" in log
+        assert "reload: trust: + now trusts a@one.example by DKIM or SPF (entry one)" in log
+        assert "reload: trust: - no longer trusts notices@shop.example (entry first)" in log
+        write_senders(tmp_path, two=entry("two"))
+        configured_mode(tmp_path)
+        assert service.reload().returncode == 0
+        log = service.log().splitlines()
+        assert "reload: trust: ! weaker: a@two.example was by DKIM, now by DKIM or SPF" in log
+        assert "reload: 1 trusted sender is no longer trusted: one (One)" in log
+        assert "reload: held: ! mode was enforce, now observe" in log
+        before = len(log)
+        assert service.reload().returncode == 0  # nothing has changed
+        assert not [
+            line for line in service.log().splitlines()[before:] if "trust" in line and "is in force" not in line
+        ]
+
+
+def configured_mode(folder: Path) -> None:
+    """Have the service observe only."""
+    text = (folder / "pratique.yaml").read_text()
+    (folder / "pratique.yaml").write_text(f"{text}mode: observe\n")
+
+
+def test_what_a_reload_says_is_bounded(tmp_path: Path) -> None:
+    many = {f"sender{number}": entry(f"sender{number}") for number in range(300)}
+    with running(tmp_path) as service:
+        write_senders(tmp_path, **many)
+        assert service.reload().returncode == 0
+        assert service.log().count("reload: trust: ") == 20
+        assert "reload: and 281 changes more" in service.log()
+        write_senders(tmp_path, sender0=many["sender0"])
+        done = service.reload()
+        assert "warning: 299 trusted senders are no longer trusted: sender1 (Sender1), " in done.stderr
+        assert done.stderr.endswith(" and 279 more\n")
+
+
+def test_each_line_has_the_generation_that_judged(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        send(service.address, "4ONE")
+        write_list(tmp_path, "second")
+        assert service.reload().returncode == 0
+        send(service.address, "4TWO")
+        assert service.log_lines("4ONE")[0].endswith(" gen=1")
+        assert service.log_lines("4TWO")[0].endswith(" gen=2")
+
+
+def test_all_recipients_reach_the_log(tmp_path: Path) -> None:
+    rcpts = [f"person{number}@commune.example" for number in range(60)]
+    with running(tmp_path) as service, MilterClient(service.address) as client:
+        client.connect()
+        client.message(FIELDS, b"text\r\n", queue_id="4MANY", rcpts=rcpts)
+        line = service.log_lines("4MANY")[0]
+        assert all(rcpt in line for rcpt in rcpts)
+        assert " rcpts=60 " in line
+
+
+def test_the_status_line_counts_what_is_not_judged(tmp_path: Path) -> None:
+    systemd = Systemd(tmp_path)
+    with running(tmp_path, environment={"NOTIFY_SOCKET": str(systemd.path)}) as service:
+        systemd.wait_for("STATUS=2 workers, generation 1, NO MESSAGE YET: does the mail server use unix:")
+        with MilterClient(service.address) as client:
+            client.connect("127.0.0.1")
+            client.message(FIELDS, b"text\r\n", queue_id="4LOCAL")
+        systemd.wait_for("STATUS=2 workers, generation 1, 1 messages, 0 verified, 0 in flight, 1 unchecked")
+        assert " because=local-network " in service.log_lines("4LOCAL")[0]

@@ -43,7 +43,18 @@ SETTINGS: Mapping[str, Group] = {
 COMPARED_BY_ITEM = frozenset({"senders", "actions", "limits", "dns"})
 # The service's own life: no message is treated in another way.
 WITHOUT_EFFECT = frozenset(
-    {"socket", "log_format", "log_level", "workers", "stop_timeout", "reload_on_change", "metrics", "sources"}
+    {
+        "socket",
+        "log_format",
+        "log_level",
+        "workers",
+        "stop_timeout",
+        "reload_on_change",
+        "metrics",
+        "sources",
+        "state_directory",
+        "generation",
+    }
 )
 
 # Fields of Entry that trust.py does not compare. Without effect on mail: ENTRY_WITHOUT_EFFECT.

@@ -81,7 +81,9 @@ def proof_in_full(entry: Entry) -> str:
 
 def changes(old: TrustedList, new: TrustedList) -> list[Change]:
     """What an edit of the list changes, address by address in the order of the lists."""
-    patterns = dict.fromkeys(p for senders in (new, old) for entry in senders.entries for p in entry.addresses)
+    # An entry that is the same in both lists changes nothing: of a long list only the edited entries are looked at.
+    edited = (e for one, other in ((new, old), (old, new)) for e in one.entries if other.entry(e.id) != e)
+    patterns = dict.fromkeys(pattern for entry in edited for pattern in entry.addresses)
     found = [change for pattern in patterns for change in _changes(Address(*pattern), old, new)]
     return found + [change for entry in new.entries for change in _of_names(old.entry(entry.id), entry)]
 

@@ -16,7 +16,7 @@ import click
 
 from pratique import __version__, service
 
-from .common import EX_SOFTWARE, EX_USAGE, CommandError, config_option, load_settings, refuse_root, refused
+from .common import EX_SOFTWARE, EX_USAGE, CommandError, config_option, refuse_root, refused, safe
 
 
 def main() -> None:
@@ -67,15 +67,16 @@ def commands() -> None:
 
 @commands.command()
 @config_option
-def run(config: Path) -> None:
+@click.option("--strict", is_flag=True, help="where the files are wrong, exit with 78 instead of serving what was good")
+def run(config: Path, strict: bool) -> None:
     """Serve as a milter, in the foreground, until SIGTERM.
 
-    As root only where the folder of the socket is root's own.
+    As root only where the folder of the socket is root's own. If the files are wrong, the service starts on the last
+    good configuration, and says so.
     """
-    settings = load_settings(config)
-    refuse_root(settings.socket)
-    service.set_up_log(settings)
     try:
-        service.run(config, settings)
+        start = service.at_start(config, strict)
+        refuse_root(start.generation.settings.socket)
+        service.run(start)
     except service.ServiceError as problem:
-        raise CommandError(str(problem), problem.status) from None
+        raise CommandError(safe(str(problem), "\n").replace("\n", "\npratique: "), problem.status) from None

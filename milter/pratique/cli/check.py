@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from pratique import service
 from pratique.config import ConfigError, Document, Problem, Reading, parse_list, read, read_text
 from pratique.configuration_diff import TITLES, effects
 from pratique.model import Entry, Require, Settings, TrustedList
@@ -18,6 +22,7 @@ from pratique.trust import Change, proof
 from .common import EX_CONFIG, config_option, safe
 
 EX_DIFFERENT = 1
+_PATIENCE = 2.0  # seconds for the service to say what it has in force
 
 
 @click.command("check")
@@ -38,10 +43,16 @@ def command(config: Path, against: Path | None, as_json: bool) -> None:
         old, wrong = older(against, reading)
         errors += [problem for problem in wrong if problem not in errors]
     found = effects(old, reading.settings) if old and reading.settings and not errors else None
+    in_force = service.ask_status(config, _PATIENCE)
     if as_json:
-        click.echo(json.dumps(as_object(config, reading, errors, found), indent=2, ensure_ascii=False))
+        facts = as_object(config, reading, errors, found)
+        if in_force:
+            facts["in_force"] = _in_force_object(reading, in_force)
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         _tell(config, reading, errors, found)
+        if found is None and (said := in_force_text(reading, in_force)):
+            click.echo(said, err=bool(errors))
     raise click.exceptions.Exit(EX_CONFIG if errors else EX_DIFFERENT if found else 0)
 
 
@@ -63,6 +74,37 @@ def older(path: Path, reading: Reading) -> tuple[Settings | None, Sequence[Probl
         return reading.settings and replace(reading.settings, senders=senders), parsed.errors
     other = read(path)
     return other.settings, other.errors
+
+
+# ---- what is in force ------------------------------------------------------------------------------
+
+
+def in_force_text(reading: Reading, facts: Mapping[str, Any] | None) -> str:
+    """What the running service has in force, compared with the files; empty where no service answers."""
+    if facts is None:
+        return ""
+    since = datetime.fromtimestamp(facts["since"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    number, count = facts["generation"], facts["senders"]
+    last_good = "the last good configuration, " if facts["source"] == "last-good" else ""
+    said = f"in force since {since}: {last_good}generation {number}, {count} trusted sender{'s' * (count != 1)}"
+    if reading.errors:
+        return f"pratique: {said}. It stays in force until the files are right and `pratique reload` was run"
+    if differing := _differing(reading, facts):
+        return f"{said}\nnot in force yet: {', '.join(differing)}. To take the files into use: pratique reload"
+    return said if facts["source"] == "files" else f"{said}. To take the files into use: pratique reload"
+
+
+def _differing(reading: Reading, facts: Mapping[str, Any]) -> list[str]:
+    """The files that are not what is in force, and those that are no longer read."""
+    here = {os.path.abspath(path): hashlib.sha256(octets).hexdigest() for path, octets in reading.texts.items()}
+    there = {os.path.abspath(path): digest for path, digest in facts["files"].items()}
+    return sorted(path for path in here.keys() | there.keys() if here.get(path) != there.get(path))
+
+
+def _in_force_object(reading: Reading, facts: Mapping[str, Any]) -> dict[str, Any]:
+    since = datetime.fromtimestamp(facts["since"], UTC).isoformat()
+    known = {"generation": facts["generation"], "source": facts["source"], "since": since}
+    return known | {"senders": facts["senders"], "differing": _differing(reading, facts)}
 
 
 # ---- for people ------------------------------------------------------------------------------------

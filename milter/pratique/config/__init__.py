@@ -42,11 +42,12 @@ class ParsedList:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Both files as they were read: settings, or None where there are errors."""
+    """Both files as they were read: settings, or None where there are errors. `texts` are the files, verbatim."""
 
     settings: Settings | None
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    texts: Mapping[Path, bytes] = field(default_factory=dict)
 
 
 # ---- text to values: pure --------------------------------------------------------------------------
@@ -113,11 +114,18 @@ def load(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
     return reading.settings
 
 
-def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | None = None) -> Reading:
-    """Both files, with every error and warning of both; `today` is for the warnings, `instead` as for `load`."""
+def read(
+    path: Path, today: date | None = None, instead: Mapping[Path, str] | None = None,
+    kept: Mapping[Path, bytes] | None = None,
+) -> Reading:  # fmt: skip
+    """Both files, with every error and warning of both; `today` is for the warnings, `instead` as for `load`.
+
+    `kept` are files as they were once read: they stand for the disk, of which nothing is looked at.
+    """
     instead = instead or {}
+    texts: dict[Path, bytes] = {}
     try:
-        text = read_text(path)
+        text = _decoded(path, _octets(path, kept, texts))
     except ConfigError as wrong:
         hint = "name the service's file with --config FILE; an empty one will do"
         return Reading(None, _with_hint(wrong, hint))
@@ -136,7 +144,7 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
     entries: list[Placed] = []
     files: list[Path] = []
     try:
-        files, left_out = _list_files(folder, instead)
+        files, left_out = _list_files(folder, instead) if kept is None else (_kept_files(folder, kept), [])
         warnings += left_out
         if not files and document is not None:
             nothing = ConfigError([Problem(str(folder), 0, 0, "no file in it has a name that ends in .yaml")])
@@ -145,7 +153,7 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
         errors += wrong.problems
     for file in files:
         try:
-            text = instead[file] if file in instead else read_text(file)
+            text = instead[file] if file in instead else _decoded(file, _octets(file, kept, texts))
             parsed = parse_list(text, str(file), own, today or datetime.now(UTC).date())
         except ConfigError as wrong:
             if any(problem.line for problem in wrong.problems):
@@ -158,10 +166,19 @@ def read(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
         warnings += parsed.warnings
     errors += overlaps(entries)
     if service is None or errors:
-        return Reading(None, tuple(errors), tuple(warnings))
+        return Reading(None, tuple(errors), tuple(warnings), texts)
     senders = TrustedList(tuple(placed.entry for placed in entries))
     sources = tuple(map(str, dict.fromkeys((path, folder, *files))))
-    return Reading(replace(service.settings(senders), sources=sources), (), tuple(warnings))
+    return Reading(replace(service.settings(senders), sources=sources), (), tuple(warnings), texts)
+
+
+def on_disk(path: Path, sources: tuple[str, ...]) -> dict[Path, bytes]:
+    """The files as they are now, if `sources` is what the settings come from. Raises ConfigError."""
+    texts: dict[Path, bytes] = {}
+    _octets(path, None, texts)
+    for file in _list_files(Path(sources[1]), {})[0]:
+        _octets(file, None, texts)
+    return texts
 
 
 def _list_files(path: Path, instead: Iterable[Path]) -> tuple[list[Path], list[Problem]]:
@@ -194,6 +211,11 @@ def _why_left_out(file: Path) -> str:
     return "not read: its name does not end in .yaml"
 
 
+def _kept_files(path: Path, kept: Mapping[Path, bytes]) -> list[Path]:
+    """The list's own file, or those of its folder, among files that were kept."""
+    return [path] if path in kept else sorted(file for file in kept if file.parent == path)
+
+
 def _no_list(wrong: ConfigError, document: Document) -> Iterable[Problem]:
     place: Place = ("senders",)
     if place in document and not isinstance(wrong, NotPermittedError):
@@ -211,13 +233,23 @@ def _with_hint(wrong: ConfigError, hint: str) -> tuple[Problem, ...]:
 
 def read_text(path: Path) -> str:
     """A file's text; a byte order mark, which some editors write, is no part of it. Raises ConfigError."""
+    return _decoded(path, _octets(path, None, {}))
+
+
+def _octets(path: Path, kept: Mapping[Path, bytes] | None, texts: dict[Path, bytes]) -> bytes:
+    """A file as it is, or as it was kept; it is added to `texts`. Raises ConfigError."""
     try:
-        octets = path.read_bytes()
+        texts[path] = path.read_bytes() if kept is None else kept[path]
     except PermissionError as problem:
         raise NotPermittedError([Problem(str(path), 0, 0, refusal(problem, path))]) from None
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, KeyError) as problem:
         text = getattr(problem, "strerror", None) or "cannot be read"
         raise ConfigError([Problem(str(path), 0, 0, text)]) from None
+    return texts[path]
+
+
+def _decoded(path: Path, octets: bytes) -> str:
+    """The text of a file in UTF-8. Raises ConfigError."""
     if octets[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in octets[:4]:
         raise ConfigError(
             [Problem(str(path), 1, 1, "found a file in UTF-16 (some editors say Unicode): save it as UTF-8")]
@@ -243,6 +275,7 @@ __all__ = [
     "SendersFile",
     "ServiceFile",
     "load",
+    "on_disk",
     "parse_list",
     "parse_senders",
     "parse_service",

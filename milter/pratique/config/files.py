@@ -54,6 +54,7 @@ from .values import (
     DnsTimeout,
     Duration,
     Flag,
+    Folder,
     HeaderName,
     Host,
     Listen,
@@ -410,6 +411,12 @@ class ServiceFile(_Model):
         "A bad file is logged, and changes nothing.",
         default=False,
     )
+    state_directory: Folder | None = _key(
+        "Where the last good configuration is kept",
+        "Not given: the unit's StateDirectory. Where neither is known, wrong files at a start stop the service.",
+        "/var/lib/pratique",
+        default=None,
+    )
     metrics: Annotated[MetricsFile | None, OffOrKeys] = _key(
         "Figures for Prometheus", "Not given, or off: none.", default=None, json_schema_extra=or_off
     )
@@ -442,5 +449,6 @@ class ServiceFile(_Model):
             workers=self.workers,
             stop_timeout=self.stop_timeout,
             reload_on_change=self.reload_on_change,
+            state_directory=self.state_directory,
             metrics=self.metrics.listen if self.metrics else None,
         )

@@ -196,6 +196,13 @@ def _socket(value: Any) -> str:
     return text
 
 
+def _folder(value: Any) -> str:
+    text = value if isinstance(value, str) else ""
+    if not text.startswith("/") or "\0" in text:
+        raise ValueError("expected a folder as an absolute path, such as /var/lib/pratique")
+    return text
+
+
 def _header(value: Any) -> str:
     text = value if isinstance(value, str) else ""
     if not re.fullmatch(r"X-[A-Za-z0-9-]{1,60}", text):
@@ -387,6 +394,7 @@ OffOrKeys = BeforeValidator(_off_or_keys)
 Socket = Annotated[
     str, BeforeValidator(_socket), text_schema("socket", pattern=r"^((unix|local):/.*[^/]|inet6?:\d{1,5}(@.+)?)$")
 ]
+Folder = Annotated[str, BeforeValidator(_folder), text_schema("folder", pattern=r"^/")]
 HeaderName = Annotated[str, BeforeValidator(_header), text_schema("field name", pattern=r"^X-[A-Za-z0-9-]{1,60}$")]
 SubjectTag = Annotated[
     str | None,

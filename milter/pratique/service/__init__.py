@@ -12,9 +12,10 @@ middle of a message ends its connection, and the MTA defers: nothing is ever acc
 
 from __future__ import annotations
 
-from .control import ask
+from .control import ask, ask_status
 from .errors import ServiceError
+from .inforce import at_start
 from .log import set_up_log
 from .parent import run
 
-__all__ = ["ServiceError", "ask", "run", "set_up_log"]
+__all__ = ["ServiceError", "ask", "ask_status", "at_start", "run", "set_up_log"]

@@ -1,4 +1,4 @@
-"""Whether a file has changed, for `reload_on_change`."""
+"""Whether a file has changed, for `reload_on_change`; and whether the files differ from what is in force."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 
 _EVERY = 2.0  # seconds between two looks; a file must stay the same that long, for who writes slowly
 
-_Print = tuple[tuple[int, int, int] | None, ...]
+Prints = tuple[tuple[int, int, int] | None, ...]
 
 
 class Changes:
     """Looks at files and folders now and then."""
 
     def __init__(self) -> None:
-        self._taken: _Print | None = None  # as they were when they were taken last
-        self._last: _Print | None = None
+        self._taken: Prints | None = None  # as they were when they were taken last
+        self._last: Prints | None = None
         self._sources: tuple[str, ...] = ()
         self._next = 0.0
 
@@ -23,7 +23,7 @@ class Changes:
         if now < self._next:
             return False
         self._next = now + _EVERY
-        seen = tuple(map(_print, sources))
+        seen = prints(sources)
         if sources != self._sources or self._taken is None:
             self._sources, self._taken = sources, seen
         changed = seen != self._taken and seen == self._last
@@ -31,6 +31,11 @@ class Changes:
         if changed:
             self._taken = seen
         return changed
+
+
+def prints(sources: tuple[str, ...]) -> Prints:
+    """How files and folders look from outside: any change of theirs shows in it."""
+    return tuple(map(_print, sources))
 
 
 def _print(source: str) -> tuple[int, int, int] | None:

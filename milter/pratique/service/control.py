@@ -92,7 +92,7 @@ class Request:
     """A request to reload; `uid` is the user who asks. Who does not wait for the outcome gives no `reply`."""
 
     uid: int
-    reply: Reply | None
+    reply: Reply | None = None
 
 
 @dataclass(slots=True)
@@ -226,7 +226,7 @@ class Control:
         elif not self._is_ours(path):
             _answer(client, Answer(os.EX_UNAVAILABLE, (f"the service here has {self._config}",)))
         elif word == "status":
-            _answer(client, Answer(os.EX_OK, facts=self._status()))
+            _answer(client, Answer(os.EX_OK, facts=self._status()), 0)  # any user may ask: nobody is waited for
         elif not known.may_reload:
             log.warning("reload: refused: uid %d may not ask for it", known.uid)
             _answer(client, Answer(os.EX_NOPERM, (denied(f"this is uid {known.uid}"),)))
@@ -262,9 +262,9 @@ def denied(who: str) -> str:
     )
 
 
-def _answer(client: socket.socket, answer: Answer) -> None:
+def _answer(client: socket.socket, answer: Answer, patience: float = 0.5) -> None:
     with client, contextlib.suppress(OSError):
-        client.settimeout(0.5)  # more than its buffer holds is thousands of errors
+        client.settimeout(patience)  # more than its buffer holds is thousands of errors
         answered = {"status": answer.status, "lines": answer.lines, "facts": dict(answer.facts)}
         client.sendall(json.dumps(answered).encode())
 

@@ -12,12 +12,15 @@ import os
 import selectors
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from pratique.model import Settings
 
 from . import process, worker
+from .changes import Prints
 from .errors import ServiceError
 from .libmilter import Listener
 from .log import log
@@ -34,12 +37,24 @@ _RECENT = 2.0  # seconds since a worker's last report within which it surely wor
 _GENERATIONS = 2  # that may be leaving at a time; those before must hurry
 
 
+class Source(StrEnum):
+    """Where the configuration in force comes from."""
+
+    FILES = "files"
+    LAST_GOOD = "last-good"  # the files were wrong at the start
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """The configuration that a set of workers serves."""
 
     number: int
     settings: Settings
+    source: Source = Source.FILES
+    hashes: Mapping[str, str] = field(default_factory=dict)  # of the files that it was read from
+    prints: Prints | None = None  # how these files looked on disk; None: not known
+    first: int = 1  # the number that these very files had first
+    since: float = 0.0  # when they came into force
 
     @property
     def wanted(self) -> int:
@@ -78,7 +93,7 @@ class Crew:
         self._listener = listener
         self._metrics = metrics
         self._memory = memory
-        self._messages = self._verified = 0  # of those that have ended
+        self._messages = self._verified = self._unchecked = 0  # of those that have ended
         self._failures = 0  # deaths before readiness since one was ready
         self._waits = 0  # failures of any kind since one was ready
         self._not_before = 0.0
@@ -104,6 +119,10 @@ class Crew:
     @property
     def verified(self) -> int:
         return self._verified + sum(w.report.verified for w in self.workers.values())
+
+    @property
+    def unchecked(self) -> int:
+        return self._unchecked + sum(w.report.unchecked for w in self.workers.values())
 
     @property
     def in_flight(self) -> int:
@@ -260,6 +279,7 @@ class Crew:
         one.child.reaped()
         self._messages += one.report.messages
         self._verified += one.report.verified
+        self._unchecked += one.report.unchecked
         if one.going:
             if one.report.in_flight:
                 log.warning("worker %d has ended: %d messages are deferred", pid, one.report.in_flight)

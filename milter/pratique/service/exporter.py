@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 from . import process
-from .crew import Crew
+from .crew import Crew, Generation
 from .log import log
 from .reload import Reloading
+from .zeros import zeros
 
 _AGAIN = 5.0  # seconds after which one that has ended is replaced
 _NEWS = 1.0  # seconds between two messages to it
@@ -33,9 +34,16 @@ class Exporter:
         self._channel: socket.socket | None = None
         self._begin_at = self._tell_at = 0.0
         self._unanswered = 0
+        self._generation: Generation | None = None
 
-    def tick(self, now: float, crew: Crew, reloading: Reloading) -> None:
+    def tick(self, now: float, crew: Crew, reloading: Reloading, pending: bool) -> None:
         """Begin it where it is missing, and tell it the news."""
+        if self._generation is not reloading.current:
+            self._generation = reloading.current
+            try:
+                self._metrics.tell_zeros(self._folder, zeros(self._generation.settings))
+            except OSError as problem:
+                log.warning("metrics: %s: %s: counters appear when they first count", self._folder, problem.strerror)
         if self._child is None and now >= self._begin_at:
             self._begin_at = now + _AGAIN
             self._begin()
@@ -48,6 +56,8 @@ class Exporter:
                 in_flight=crew.in_flight,
                 reload_good=reloading.good,
                 reload_time=reloading.time,
+                source=reloading.current.source.value,
+                pending=pending,
             )
             with contextlib.suppress(OSError):  # it has ended, or has enough to read
                 self._channel.send(figures.packed())

@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +31,19 @@ from prometheus_client.registry import Collector
 from pratique import __version__
 from pratique.model import Action, Decision, DkimResult, SpfResult, Verdict
 
+from .crew import Source
 from .log import log
 from .worker import Hooks
+from .zeros import Labels
 
 # Taken from the disk at once: a page that has no room when it is first written to kills the process.
 _FILES = {"counter": 1 << 18, "histogram": 1 << 16}
+_TEXTS = {
+    "pratique_messages": "Messages judged.",
+    "pratique_dkim_results": "DKIM results of messages that claim a sender.",
+    "pratique_spf_results": "SPF results of messages that claim a sender.",
+}
+_ZEROS = "zeros.json"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _MOST_JUDGED = 50_000  # messages that wait to be counted: hundreds, unless there is something wrong with the files
 _MOST_REQUESTS = 8  # at a time
@@ -56,6 +64,8 @@ class Figures(NamedTuple):
     in_flight: int = 0
     reload_good: bool = True
     reload_time: float = 0.0  # of the last reload, or of the start
+    source: str = Source.FILES.value
+    pending: bool = False
 
     def packed(self) -> bytes:
         return json.dumps(self).encode()
@@ -86,11 +96,11 @@ class _Counters:
     def __init__(self, registry: CollectorRegistry) -> None:
         counter = functools.partial(Counter, registry=registry)
         histogram = functools.partial(Histogram, registry=registry, buckets=_SECONDS)
-        messages = counter("pratique_messages", "Messages judged.", ("verdict", "action", "sender"))
+        messages = counter("pratique_messages", _TEXTS["pratique_messages"], ("verdict", "action", "sender"))
         self._messages = functools.lru_cache(1024)(messages.labels)  # the search for one costs more than to count it
         self._checks = histogram("pratique_check_duration_seconds", "Time from end of message to the decision.")
-        self._dkim = counter("pratique_dkim_results", "DKIM results of messages that claim a sender.", ("result",))
-        self._spf = counter("pratique_spf_results", "SPF results of messages that claim a sender.", ("result",))
+        self._dkim = counter("pratique_dkim_results", _TEXTS["pratique_dkim_results"], ("result",))
+        self._spf = counter("pratique_spf_results", _TEXTS["pratique_spf_results"], ("result",))
         self._queries = counter("pratique_dns_queries", "Questions that went to the network.", ("type", "status"))
         self._query_time = histogram("pratique_dns_query_seconds", "Time until DNS answered, or did not.")
         self._stale = counter("pratique_dns_stale_answers", "Old answers that stood in for failed ones.")
@@ -130,7 +140,7 @@ def export(listening: socket.socket, folder: Path, parent: socket.socket) -> Non
     known = _Known()
     registry = CollectorRegistry()
     registry.register(known)
-    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    registry.register(_Counted(folder))
     server = None
     while data := parent.recv(4096):
         known.figures = Figures.unpacked(data)
@@ -138,6 +148,50 @@ def export(listening: socket.socket, folder: Path, parent: socket.socket) -> Non
         if server is None:  # not earlier: no figure is wrong
             server = _Server(listening, registry)
             server.start()
+
+
+def tell_zeros(folder: Path, found: list[Labels]) -> None:
+    """In the parent: say which counters the exporter is to show at 0. Raises OSError."""
+    new = folder / "zeros.new"
+    new.write_text(json.dumps(found))
+    new.replace(folder / _ZEROS)
+
+
+class _Counted(Collector):
+    """What all workers have counted, and 0 for what can be counted and has not been yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._workers = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterator[Metric]:
+        missing: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]] = {
+            "pratique_messages": (("verdict", "action", "sender"), self._zeros()),
+            "pratique_dkim_results": (("result",), [(result.value,) for result in DkimResult]),
+            "pratique_spf_results": (("result",), [(result.value,) for result in SpfResult]),
+        }
+        for metric in self._workers.collect():  # type: ignore[no-untyped-call]
+            if wanted := missing.pop(metric.name, None):
+                _fill(metric, *wanted)
+            yield metric
+        for name, wanted in missing.items():  # no worker has counted anything
+            metric = CounterMetricFamily(name, _TEXTS[name])
+            _fill(metric, *wanted)
+            yield metric
+
+    def _zeros(self) -> list[tuple[str, ...]]:
+        try:
+            return [tuple(labels) for labels in json.loads((self._folder / _ZEROS).read_text())]
+        except (OSError, ValueError):
+            return []
+
+
+def _fill(metric: Metric, names: tuple[str, ...], wanted: Iterable[tuple[str, ...]]) -> None:
+    """Give a counter the samples that it lacks."""
+    there = {tuple(sample.labels[name] for name in names) for sample in metric.samples}
+    for labels in wanted:
+        if labels not in there:
+            metric.add_sample(f"{metric.name}_total", dict(zip(names, labels, strict=True)), 0.0)
 
 
 class _Known(Collector):
@@ -149,11 +203,17 @@ class _Known(Collector):
             ("pratique_workers", "Workers that serve, those of old generations included.", now.workers),
             ("pratique_generation", "Counts the configurations taken into use since the start.", now.generation),
             ("pratique_messages_in_flight", "Messages that have begun and are not answered.", now.in_flight),
+            ("pratique_config_pending", "Whether the files differ from what is in force.", now.pending),
             ("pratique_last_reload_success", "Whether the last reload took the files.", now.reload_good),
             ("pratique_last_reload_timestamp_seconds", "When the last reload was tried.", now.reload_time),
         )
         for name, text, value in gauges:
             yield GaugeMetricFamily(name, text, value=float(value))
+        text = "Where the configuration in force comes from: last-good, if the files were wrong at the start."
+        in_force = GaugeMetricFamily("pratique_config_in_force", text, labels=("source",))
+        for source in Source:
+            in_force.add_metric((source.value,), float(source == now.source))
+        yield in_force
         text = "Workers that ended and were replaced."
         yield CounterMetricFamily("pratique_worker_restarts", text, value=float(now.restarts))
         build = GaugeMetricFamily("pratique_build_info", "Which Pratique this is.", labels=("version",))

@@ -26,11 +26,13 @@ from pratique.resolver import NetworkResolver
 
 from . import sockets
 from .changes import Changes
-from .control import Control, Reply, Request
-from .crew import Crew, Generation
+from .control import Control, Request
+from .crew import Crew, Source
 from .errors import ServiceError
 from .exporter import Exporter
 from .health import Probe
+from .inforce import Start, at, keep, last_good_text
+from .keeper import Keeper, Pending
 from .libmilter import Listener
 from .log import log
 from .notify import Notifier
@@ -40,12 +42,13 @@ _STEP = 0.05  # seconds between two looks while something is going on
 _PAUSE = 1.0  # … while nothing is
 _LOOK = 10.0  # seconds between two looks at whether the service answers, unless systemd wants to know sooner
 _DAY = 86400.0
+_KEEPING = 5.0  # seconds that a stop waits until the last good configuration is on the disk
 
 
-def run(path: Path, settings: Settings) -> None:
+def run(start: Start) -> None:
     """Serve until SIGTERM. Raises ServiceError."""
     _open_standard_files()
-    path = Path(os.path.abspath(path))  # not resolved: where a link is swapped, a reload reads what it leads to then
+    settings = start.generation.settings
     with ExitStack() as opened:
         mta = sockets.MilterSocket(settings.socket)
         opened.callback(mta.close)
@@ -54,7 +57,7 @@ def run(path: Path, settings: Settings) -> None:
         memory = opened.enter_context(_dns_memory())
         if problem := NetworkResolver(settings.dns, memory=memory).problem:  # a damaged file is said once, here
             log.warning("dns: %s", problem)
-        parent = _Parent(path, settings, mta, metrics, memory)
+        parent = _Parent(start, mta, metrics, memory)
         opened.callback(parent.end_all)
         parent.serve()
     log.info("pratique: stopped")
@@ -108,16 +111,21 @@ def _dns_memory() -> Iterator[Path | None]:
 
 class _Parent:
     def __init__(
-        self, path: Path, settings: Settings, mta: sockets.MilterSocket, metrics: tuple[socket.socket, Path] | None,
+        self, start: Start, mta: sockets.MilterSocket, metrics: tuple[socket.socket, Path] | None,
         memory: Path | None,
     ) -> None:  # fmt: skip
-        self._settings = settings
+        self._settings = settings = start.generation.settings
+        path = start.path
         self._mta = mta
         self._socket_problem = ""
         self._listener = Listener(mta.listening)
         self._selector = selectors.PollSelector()  # epoll would be shared with the children
         self._crew = Crew(self._selector, self._listener, metrics[1] if metrics else None, memory)
-        self._reloading = Reloading(self._selector, path, self._crew, Generation(1, settings))
+        self._store = start.store
+        self._keeper = Keeper(start.store)
+        self._staged = keep(start.store, start.new) if start.store and start.new else None
+        self._pending = Pending(path)
+        self._reloading = Reloading(self._selector, path, self._crew, start.generation, start.store, self._keeper)
         self._exporter = Exporter(*metrics) if metrics else None
         self._changes = Changes()
         self._notifier = Notifier()
@@ -142,7 +150,9 @@ class _Parent:
             *(__version__, self._settings.socket, len(self._settings.senders.entries)),
             *(self._settings.mode.value, generation.wanted),
         )
-        while self._stopping is None or self._crew.workers:
+        if self._store is None:
+            log.warning("no state directory: wrong files at the next start will stop the service; set state_directory")
+        while self._stopping is None or self._crew.workers or self._keeping:
             for key, _ in self._selector.select(_STEP if self._busy else _PAUSE):
                 if self._selector.get_map().get(key.fileobj) is key:  # and was not dropped by what came just before
                     key.data(key.fileobj)
@@ -152,6 +162,11 @@ class _Parent:
     def _busy(self) -> bool:
         missing = len(self._crew.of(self._reloading.current)) < self._reloading.current.wanted
         return self._stopping is not None or self._reloading.going_on or missing or not self._ready
+
+    @property
+    def _keeping(self) -> bool:
+        """Whether a configuration is still being kept, for which a stop waits a little."""
+        return self._keeper.busy and self._stopping is not None and time.monotonic() < self._stopping + _KEEPING
 
     def end_all(self) -> None:
         """At the very end, also where that is an error: no child stays."""
@@ -165,6 +180,7 @@ class _Parent:
         self._reap()
         self._crew.tick()
         self._control.tick()
+        self._keeper.tick(now)
         if self._stopping is None:
             current = self._reloading.current
             self._look_at_socket()
@@ -176,11 +192,12 @@ class _Parent:
                 self._next_look = now + (self._look_every if self._ready else _PAUSE)
                 self._probe.start()
             self._probe.tick()
+            self._pending.tick(now, self._reloading.current)
             if self._reloading.current.settings.reload_on_change and self._changes.seen(current.settings.sources, now):
                 self._reload("a file has changed", None)
             self._work_of_the_day(now)
         if self._exporter:
-            self._exporter.tick(now, self._crew, self._reloading)
+            self._exporter.tick(now, self._crew, self._reloading, self._pending.differ)
         self._say_status()
 
     # ---- signals and children
@@ -197,8 +214,11 @@ class _Parent:
     def _reap(self) -> None:
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if not (self._crew.ended(*ended) or self._reloading.ended(ended[0])) and self._exporter:
-                    self._exporter.ended(ended[0], expected=self._stopping is not None)
+                pid, status = ended
+                if self._crew.ended(pid, status) or self._reloading.ended(pid) or self._keeper.ended(pid):
+                    continue
+                if not self._pending.ended(pid, status) and self._exporter:
+                    self._exporter.ended(pid, expected=self._stopping is not None)
 
     def _stop(self) -> None:
         if self._stopping is not None:
@@ -216,11 +236,11 @@ class _Parent:
 
     # ---- reload
 
-    def _reload(self, why: str, reply: Reply | None) -> None:
+    def _reload(self, why: str, request: Request | None) -> None:
         if self._stopping is None:
             self._notifier.reloading()
             self._told_of_reload = True
-            self._reloading.ask(why, [reply] if reply else [])
+            self._reloading.ask(why, [request] if request else [])
 
     def _look_at_reload(self) -> None:
         self._reloading.tick()
@@ -229,11 +249,19 @@ class _Parent:
             self._notifier.ready()
 
     def _asked(self, request: Request) -> None:
-        self._reload(f"`pratique reload` of uid {request.uid}", request.reply)
+        self._reload(f"`pratique reload` of uid {request.uid}", request)
 
     def _facts(self) -> Mapping[str, Any]:
         """What `pratique check` is told of the service."""
-        return {"generation": self._reloading.current.number}
+        current = self._reloading.current
+        return {
+            "generation": current.number,
+            "source": current.source,
+            "since": current.since,
+            "senders": len(current.settings.senders.entries),
+            "files": current.hashes,
+            "reload_good": self._reloading.good,
+        }
 
     # ---- the socket
 
@@ -268,6 +296,8 @@ class _Parent:
         if not self._ready:
             self._ready = True
             self._notifier.ready()
+            if self._staged:
+                self._keeper.commit(self._staged)
         self._notifier.alive()
 
     def _cannot_look(self, problem: str) -> None:
@@ -279,17 +309,26 @@ class _Parent:
             self._notifier.alive()
 
     def _say_status(self) -> None:
-        crew, generation = self._crew, self._reloading.current.number
-        self._notifier.status(
-            f"{len(crew.accepting())} workers, generation {generation}, {crew.messages} messages, "
-            f"{crew.verified} verified, {crew.in_flight} in flight"
-        )
+        crew, current = self._crew, self._reloading.current
+        said = f"{len(crew.accepting())} workers, generation {current.number}, "
+        if crew.messages or crew.in_flight:
+            said += f"{crew.messages} messages, {crew.verified} verified, {crew.in_flight} in flight, "
+            said += f"{crew.unchecked} unchecked"
+        else:
+            said += f"NO MESSAGE YET: does the mail server use {self._settings.socket}?"
+        if current.source is Source.LAST_GOOD:
+            said = f"FILES ARE WRONG, LAST GOOD CONFIGURATION of {at(current.since)}: run `pratique check`; {said}"
+        elif self._pending.differ:
+            said += "; the files differ from what is in force: run `pratique reload`"
+        self._notifier.status(said)
 
     def _work_of_the_day(self, now: float) -> None:
         """Once a day, and after each reload."""
         current = self._reloading.current
         if now >= self._next_day or current.number != self._generation_seen:
             self._next_day, self._generation_seen = now + _DAY, current.number
+            if current.source is Source.LAST_GOOD and self._ready:
+                log.error("%s", last_good_text(current))
             for warning in expiry_warnings(current.settings, datetime.now(UTC).date()):
                 log.warning("%s", warning)
 

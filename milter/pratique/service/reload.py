@@ -15,23 +15,43 @@ import os
 import pickle
 import selectors
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 from pratique import config
-from pratique.model import Settings
+from pratique.configuration_diff import effects
+from pratique.model import Address, Entry, Settings, TrustedList
 from pratique.resolver import NetworkResolver
 
 from . import process
-from .control import Answer, Reply
-from .crew import START, Crew, Generation, tidy_memory
+from .changes import Prints
+from .control import Answer, Request
+from .crew import START, Crew, Generation, Source, tidy_memory
+from .inforce import keep, unchanged_look
+from .keeper import Keeper
+from .lastgood import Kept, Store, hashes
 from .log import log, set_up_log
 from .warm import warm_up
 
 _READING = 120.0  # seconds for both files: a long list takes some, and a network drive may hang
 _CHANGING = 20.0  # seconds until all have changed; longer than a worker may hang
-_UNTIL_RESTART = ("socket", "metrics")  # settings of what is opened once
+_UNTIL_RESTART = ("socket", "metrics", "state_directory")  # settings of what is opened once
+_LONGEST_SAID = 1000  # characters of one of them
+_MOST_SAID = 20  # changes in trust, or names of removed senders, in the log
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Good files, as the child that reads them found them."""
+
+    settings: Settings
+    hashes: dict[str, str]
+    prints: Prints | None
+    staged: Path | None
+    trust: tuple[str, ...]  # what differs in trust from what is in force, a line each
+    removed: str  # trusted senders that are gone
 
 
 class Step(Enum):
@@ -49,25 +69,31 @@ class _Reload:
     pipe: int | None
     reader: int  # process
     deadline: float
-    replies: list[Reply]
+    requests: list[Request]
     step: Step = Step.READ
     data: bytearray = field(default_factory=bytearray)
     warnings: tuple[str, ...] = ()
+    found: Found | None = None
     generation: Generation | None = None
 
 
 class Reloading:
     """Takes new settings into force, one reload at a time."""
 
-    def __init__(self, selector: selectors.BaseSelector, path: Path, crew: Crew, first: Generation) -> None:
+    def __init__(
+        self, selector: selectors.BaseSelector, path: Path, crew: Crew, first: Generation, store: Store | None,
+        keeper: Keeper,
+    ) -> None:  # fmt: skip
         self.current = first
         self.good = True
         self.time = time.time()
         self._selector = selector
         self._path = path
         self._crew = crew
+        self._store = store
+        self._keeper = keeper
         self._now: _Reload | None = None
-        self._waiting: list[Reply] = []
+        self._waiting: list[Request] = []
         self._again = False
         self._readers: dict[int, process.Child] = {}
 
@@ -75,29 +101,31 @@ class Reloading:
     def going_on(self) -> bool:
         return self._now is not None
 
-    def ask(self, why: str, replies: list[Reply]) -> None:
+    def ask(self, why: str, requests: list[Request]) -> None:
         """Reload; where one is going on, once more after it: it may have read the files before they were changed."""
         if self._now:
+            log.info("reload: %s: after the one that is going on", why)
             self._again = True
-            self._waiting += replies
+            self._waiting += requests
             return
         log.info("reload: %s", why)
         try:
             reading, writing = os.pipe()
         except OSError as problem:
-            self._refuse(replies, _unreadable(problem))
+            self._refuse(requests, _unreadable(problem))
             return
         os.set_blocking(reading, False)
+        uid = requests[-1].uid if requests else None
         try:
-            reader = process.fork(lambda: _read(self._path, writing), (writing,))
+            reader = process.fork(lambda: _read(self._path, self.current, self._store, uid, writing), (writing,))
         except OSError as problem:
             os.close(reading)
-            self._refuse(replies, _unreadable(problem))
+            self._refuse(requests, _unreadable(problem))
             return
         finally:
             os.close(writing)
         self._readers[reader.pid] = reader
-        now = self._now = _Reload(reading, reader.pid, time.monotonic() + _READING, replies)
+        now = self._now = _Reload(reading, reader.pid, time.monotonic() + _READING, requests)
         self._selector.register(reading, selectors.EVENT_READ, lambda _: self._hear(now))
 
     def ended(self, pid: int) -> bool:
@@ -130,8 +158,7 @@ class Reloading:
         waiting, self._waiting, self._again = self._waiting, [], False
         if self._now:
             self._end(self._now, stopping, good=self._now.step is Step.CHANGE)
-        for reply in waiting:
-            reply(stopping)
+        _reply(waiting, stopping)
 
     # ---- the steps
 
@@ -146,7 +173,7 @@ class Reloading:
             now.data.clear()  # before the fork: 13 MB for 50,000 entries
             self._begin(now, found)
 
-    def _begin(self, now: _Reload, found: Settings | Answer) -> None:
+    def _begin(self, now: _Reload, found: Found | Answer) -> None:
         if isinstance(found, Answer):
             self._failed(now, found)
             return
@@ -154,12 +181,20 @@ class Reloading:
         now.warnings = tuple(
             f"{name} has changed, and stays as it is until the service is restarted"
             for name in _UNTIL_RESTART
-            if getattr(found, name) != getattr(before, name)
+            if getattr(found.settings, name) != getattr(before, name)
         )
-        if problem := NetworkResolver(found.dns).problem:
+        if problem := NetworkResolver(found.settings.dns).problem:
             now.warnings += (f"dns: {problem}",)
-        settings = replace(found, socket=before.socket, metrics=before.metrics)
-        now.generation = Generation(self.current.number + 1, settings)
+        if found.removed:
+            now.warnings += (found.removed,)
+        now.found = found
+        number = self.current.number + 1
+        same = found.hashes == self.current.hashes
+        first, since = (self.current.first, self.current.since) if same else (number, time.time())
+        settings = replace(
+            found.settings, **{name: getattr(before, name) for name in _UNTIL_RESTART}, generation=number
+        )
+        now.generation = Generation(number, settings, Source.FILES, found.hashes, found.prints, first, since)
         warm_up(settings)
         tidy_memory()
         now.step, now.deadline = Step.BEGIN, time.monotonic() + START
@@ -181,6 +216,11 @@ class Reloading:
     def _settled(self, now: _Reload, generation: Generation) -> None:
         for warning in now.warnings:
             log.warning("reload: %s", warning)
+        if now.found:
+            for line in now.found.trust:
+                log.info("reload: %s", line)
+            if now.found.staged:
+                self._keeper.commit(now.found.staged)
         count = len(generation.settings.senders.entries)
         text = f"generation {generation.number} is in force, {count} trusted senders, {generation.wanted} workers"
         log.info("reload: %s", text)
@@ -192,11 +232,10 @@ class Reloading:
         self._complain(answer)
         self._end(now, answer, good=False)
 
-    def _refuse(self, replies: list[Reply], answer: Answer) -> None:
+    def _refuse(self, requests: list[Request], answer: Answer) -> None:
         self._complain(answer)
         self.good, self.time = False, time.time()
-        for reply in replies:
-            reply(answer)
+        _reply(requests, answer)
 
     def _complain(self, answer: Answer) -> None:
         for line in answer.lines:
@@ -209,8 +248,7 @@ class Reloading:
         if now.reader in self._readers:
             self._readers[now.reader].kill()
         self.good, self.time = good, time.time()
-        for reply in now.replies:
-            reply(answer)
+        _reply(now.requests, answer)
         if self._again:
             waiting, self._waiting, self._again = self._waiting, [], False
             self.ask("asked for meanwhile", waiting)
@@ -222,6 +260,12 @@ class Reloading:
             now.pipe = None
 
 
+def _reply(requests: Iterable[Request], answer: Answer) -> None:
+    for request in requests:
+        if request.reply:
+            request.reply(answer)
+
+
 def _unreadable(problem: OSError) -> Answer:
     return Answer(os.EX_OSERR, (f"cannot start the process that reads the files: {problem.strerror}",))
 
@@ -229,22 +273,66 @@ def _unreadable(problem: OSError) -> Answer:
 # ---- in the child that reads -----------------------------------------------------------------------
 
 
-def _read(path: Path, pipe: int) -> None:
-    found: Settings | Answer
-    try:
-        found = config.load(path)
-    except config.ConfigError as problem:
-        found = Answer(os.EX_CONFIG, tuple(str(problem).splitlines()))
+def _read(path: Path, current: Generation, store: Store | None, uid: int | None, pipe: int) -> None:
+    reading = config.read(path)
+    if reading.settings is None:
+        found: Found | Answer = Answer(os.EX_CONFIG, tuple(str(problem) for problem in reading.errors))
+    else:
+        found = _compared(path, reading.settings, reading.texts, current, store, uid)
     with open(pipe, "wb") as out:
         pickle.dump(found, out)
 
 
-def _unpacked(data: bytearray) -> Settings | Answer:
+def _compared(
+    path: Path, settings: Settings, texts: Mapping[Path, bytes], current: Generation, store: Store | None,
+    uid: int | None,
+) -> Found:  # fmt: skip
+    """What good files change, and a copy of them for the next start."""
+    read = hashes(texts)
+    same = read == current.hashes
+    number = current.number + 1
+    first, since = (current.first, current.since) if same else (number, time.time())
+    return Found(
+        settings,
+        read,
+        unchanged_look(path, settings.sources, read),
+        keep(store, Kept(texts, number, first, since, uid)) if store else None,
+        tuple(_differences(current.settings, settings)),
+        _removed(current.settings.senders, settings.senders),
+    )
+
+
+def _differences(old: Settings, new: Settings) -> Iterable[str]:
+    """What a reload changes for mail: in trust first, then in what is held, then in who is judged; bounded."""
+    # A copy: what the list has found out about itself must not go through the pipe.
+    changes = effects(old, replace(new, senders=TrustedList(new.senders.entries)))
+    yield from (f"{change.group}: {change}"[:_LONGEST_SAID] for change in changes[:_MOST_SAID])
+    if len(changes) > _MOST_SAID:
+        yield f"and {len(changes) - _MOST_SAID} changes more"
+
+
+def _removed(old: TrustedList, new: TrustedList) -> str:
+    """Which trusted senders a reload removes, by name; empty: none. One that has got another id is still there."""
+    new = TrustedList(new.entries)
+    gone = [f"{entry.id} ({entry.name})" for entry in old.entries if not (new.entry(entry.id) or _covers(new, entry))]
+    if not gone:
+        return ""
+    more = f" and {len(gone) - _MOST_SAID} more" if len(gone) > _MOST_SAID else ""
+    plural = "s are" if len(gone) > 1 else " is"
+    return f"{len(gone)} trusted sender{plural} no longer trusted: {', '.join(gone[:_MOST_SAID])}{more}"
+
+
+def _covers(senders: TrustedList, entry: Entry) -> bool:
+    """Whether a list trusts all addresses of an entry."""
+    return all(senders.for_address(Address(*pattern)) for pattern in entry.addresses)
+
+
+def _unpacked(data: bytearray) -> Found | Answer:
     """What the child wrote; it is ours, and read nothing but our files."""
     try:
         found = pickle.loads(data)  # noqa: S301
     except Exception:  # it has died, and written nothing or half
         found = None
-    if isinstance(found, Settings | Answer):
+    if isinstance(found, Found | Answer):
         return found
     return Answer(os.EX_SOFTWARE, ("the files cannot be read: see the service's log",))

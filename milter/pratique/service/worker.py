@@ -38,7 +38,7 @@ _SETTLED = 0.2  # seconds in which libmilter has surely sent its last answer
 _GREETED = 1.0  # seconds in which an MTA that has connected has surely spoken: before it does, nobody knows of it
 _LINGER = 330.0  # seconds that a session of an old generation may go on: Postfix keeps an idle one for 300
 
-_FORMAT = struct.Struct("!cQQI")
+_FORMAT = struct.Struct("!cQQIQ")
 
 
 class Order(Enum):
@@ -65,6 +65,7 @@ class Report(NamedTuple):
     messages: int = 0
     verified: int = 0
     in_flight: int = 0
+    unchecked: int = 0  # messages that were not judged
 
     def packed(self) -> bytes:
         return _FORMAT.pack(self.state.value, *self[1:])
@@ -88,7 +89,7 @@ class Tally:
     """Counts messages, and keeps new ones from beginning in a worker that stops. Called by all sessions."""
 
     def __init__(self, hooks: Hooks, before_wait: Callable[[], object] = lambda: None) -> None:
-        self.messages = self.verified = self.in_flight = self.sessions = 0
+        self.messages = self.verified = self.unchecked = self.in_flight = self.sessions = 0
         self.changed = time.monotonic()
         self.closed = False
         self._hooks = hooks
@@ -129,6 +130,7 @@ class Tally:
         with self._lock:
             self.messages += 1
             self.verified += decision.verdict is Verdict.VERIFIED
+            self.unchecked += decision.verdict is Verdict.UNCHECKED
         self._without_harm(self._hooks.decided, decision, seconds)
 
     def write(self) -> None:
@@ -235,7 +237,7 @@ class _Worker:
 
     def _report(self) -> None:
         tally = self._tally
-        report = Report(self._state, tally.messages, tally.verified, tally.in_flight)
+        report = Report(self._state, tally.messages, tally.verified, tally.in_flight, tally.unchecked)
         with contextlib.suppress(BlockingIOError):  # a parent that does not listen now has enough of them to read
             self._parent.send(report.packed(), socket.MSG_DONTWAIT)
 
