@@ -67,11 +67,11 @@ class Exchange:
             self._queries.append(dns.message.make_query(self._name, self._rdtype, id=self._queries[0].id ^ 1))
         return self._queries[plain]
 
-    def send(self, server: Server, plain: bool) -> None:
-        """Ask a server, or ask it again: in turn with EDNS and without, or always `plain`, without."""
+    def send(self, server: Server, plain: bool, every: int = 2) -> None:
+        """Ask a server, or ask it again. Always without EDNS if `plain`, else only each second or third time."""
         self.asked.setdefault(server, self._clock())
         count = self._sent[server] = self._sent.get(server, 0) + 1
-        query = self._query(plain or server in self._refused_edns or count % 2 == 0)
+        query = self._query(plain or server in self._refused_edns or count % every == 0)
         try:
             if server not in self._sockets:
                 family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET

@@ -34,6 +34,8 @@ _PAUSE = 0.25  # seconds between rounds where nobody listens: a server may be ab
 _STARTING = 0.7  # seconds for which such a server is waited for: unbound and BIND restart in less
 _NOBODY = 5.0  # seconds for which no further message waits for it
 _REMEMBERED = 900.0  # seconds for which it is remembered that a server does with EDNS, or without
+_SAID = 3600.0  # seconds between two lines on a server that does not resolve names
+_NO_ANSWER = "it refused, referred to others, or gave an answer without records and SOA"
 _PORT = 53
 _LARGEST_FILE = 65_536  # bytes of resolv.conf that are read
 _MOST_SERVERS = 8
@@ -56,6 +58,7 @@ class Servers:
         self._plain: dict[Server, float] = {}  # asked without EDNS until then
         self._edns_until: dict[Server, float] = {}  # it answered with EDNS: a lost packet must not change that
         self._nobody_until = 0.0
+        self._said_until: dict[Server, float] = {}
         self._read_file()
         self._none = not self.current
 
@@ -98,7 +101,8 @@ class Servers:
         for turn in itertools.count():
             for server in order:
                 if server not in exchange.failed:
-                    exchange.send(server, plain=self._plain.get(server, 0) > started)
+                    every = 3 if self._edns_until.get(server, 0) > started else 2
+                    exchange.send(server, self._plain.get(server, 0) > started, every)
                     reply = exchange.receive(min(self._clock() + PATIENCE * 2 ** (turn // 2), deadline))
                     if reply:
                         return reply
@@ -127,6 +131,9 @@ class Servers:
                 if server not in self._plain:
                     log.warning("dns: %s port %d answers only queries without EDNS: it is asked without", *server)
                 self._plain[server] = now + _REMEMBERED
+            if exchange.failed.get(server) is Failure.SERVER and self._said_until.get(server, 0) <= now:
+                self._said_until[server] = now + _SAID
+                log.warning("dns: %s port %d does not resolve names for this host, or not all: %s", *server, _NO_ANSWER)
         if exchange.heard:
             self._nobody_until = 0.0
         elif exchange.refused >= set(self.current):

@@ -30,6 +30,6 @@ def _load() -> None:
     for module in pkgutil.iter_modules(encodings.__path__):  # a From field may name any character set
         with contextlib.suppress(ImportError, LookupError):  # of other systems
             importlib.import_module(f"encodings.{module.name}")
-    webencodings.lookup("x-user-defined")  # the one of its character sets that it does not load at once
+    webencodings.lookup("x-user-defined")  # webencodings 0.5 loads this one at its first use
     load_types()
     lookalike.imitates("b\u0435low.example", "below.example")  # 7 MB of lookalike letters
