@@ -55,6 +55,9 @@ print(code, text.decode())
 """
 
 
+ADDRESSES = "ip address add 192.0.2.1/24 dev lo; ip address add 192.0.2.7/32 dev lo"
+
+
 def commands(before: str, text: str = README) -> str:
     """The first indented block of a text after some words of it."""
     block = re.search(r"\n\n((?:    .*\n)+)", text.partition(before)[2])
@@ -73,8 +76,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Container]:
     with Container(request.param) as container:
         container.run(
             f"""
-            ip address add 192.0.2.1/24 dev lo
-            ip address add 192.0.2.7/32 dev lo
+            {ADDRESSES}
             useradd --create-home marches
             useradd --create-home anna
             postconf -e myhostname={HOST} mydestination=commune.example mynetworks=127.255.255.255/32
@@ -364,6 +366,9 @@ def test_rspamd_by_the_readme_alone(site: Container) -> None:
     """B1 and B2. There is no DNS: the client's network is the proof."""
     good = site.run(f"cat {LIST}")
     site.write(LIST, NETWORK_LIST)
+    # Debian's list of 9,760 suffixes takes seconds to compile at each start.
+    site.write("/etc/rspamd/suffixes", "com\nexample\nfr\norg\n")
+    site.write("/etc/rspamd/local.d/options.inc", 'url_tld = "/etc/rspamd/suffixes";\n')
     site.run("systemctl reload pratique; systemctl start rspamd")
     test = commands("The test: `PRATIQUE_PASS")
     milters = site.run("postconf -h smtpd_milters").strip()
@@ -478,6 +483,47 @@ def test_a_second_postfix_instance_is_seen(site: Container) -> None:
     finally:
         site.run("postmulti -i postfix-out -e destroy; postconf -# multi_instance_enable multi_instance_directories"
                  " multi_instance_wrapper; rm -rf /etc/postfix-out; systemctl restart postfix")  # fmt: skip
+
+
+BELIEVING = {
+    "/etc/rspamd/local.d/multimap.conf": 'P { type = "header"; header = "X-Trusted-Sender"; map = ["verified"]; }',
+    "/etc/spamassassin/local.cf": "header P x-trusted-sender =~ /^verified/",
+    "/etc/amavis/conf.d/50-user": "# ours\n  if ($h =~ /X-Trusted-Sender/) {}",
+    "/home/anna/.dovecot.sieve": 'if header :contains "X-Trusted-Sender" "verified" { keep; }',
+    "/var/lib/dovecot/sieve/global/a.sieve": 'if header :contains "X-Trusted-Sender" "verified" { keep; }',
+    "/etc/exim4/conf.d/acl/40": "warn condition = $h_X-Trusted-Sender:",
+    "/etc/procmailrc": ":0\n* ^X-Trusted-Sender: verified\n/var/mail/x",
+    "/etc/postfix/my_header_checks": "/^X-Trusted-Sender: verified/ FILTER x:y",
+    "/etc/postfix/milter_map.cidr": "192.0.2.0/24 unix:pratique/milter.sock",
+}
+
+
+@pytest.mark.parametrize("path", BELIEVING)
+def test_uninstall_sees_what_believes_or_asks(site: Container, path: str) -> None:
+    before = site.status(f"cat {path}")
+    site.write(path, before[1] * (before[0] == 0) + "\n" + BELIEVING[path] + "\n")
+    refuses(site, path)
+    site.write(path, "# X-Trusted-Sender, unix:pratique/milter.sock\n")  # a comment
+    assert path not in site.status("/checkout/systemd/uninstall")[1]
+    if before[0] == 0:
+        site.write(path, before[1] + "\n")
+    else:
+        site.run(f"rm {path}")
+
+
+def test_a_renamed_field_and_another_socket_are_seen(site: Container) -> None:
+    yaml = site.run("cat /etc/pratique/pratique.yaml")
+    site.write("/etc/pratique/pratique.yaml", "header: X-Our-Verdict\nsocket: inet:9911@127.0.0.1\n")
+    site.write("/etc/rspamd/local.d/ours.conf", 'header = "X-Our-Verdict";')
+    site.run("postconf -e submission_milters=inet:localhost:9911 'lmtpd_milters = $submission_milters'")
+    site.run("postconf -P 'smtp/inet/smtpd_milters=$submission_milters'")
+    try:
+        refuses(site, "/etc/rspamd/local.d/ours.conf")
+        refuses(site, "submission_milters = inet:localhost:9911")
+    finally:
+        site.run("postconf -PX smtp/inet/smtpd_milters; postconf -X submission_milters lmtpd_milters")
+        site.run("rm /etc/rspamd/local.d/ours.conf")
+        site.write("/etc/pratique/pratique.yaml", yaml)
 
 
 def test_no_tree_for_packages(site: Container) -> None:
