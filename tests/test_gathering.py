@@ -495,7 +495,7 @@ def test_a_lookup_that_was_begun_is_asked_once(server: Dns) -> None:
     lookups.wait(2)
     assert lookups.is_answered("x.example", "TXT")
     assert lookups("x.example", "TXT").records
-    assert lookups.begin("x.example", "TXT")
+    assert lookups.begin("x.example", "TXT") == lookups("x.example", "TXT")
     assert server.asked("x.example") == 1
 
 

@@ -5,11 +5,12 @@ Rules of this module: it decides nothing about mail; SPF, DKIM and ARC ask throu
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from pratique.model import DnsAnswer, DnsStatus, Entry, Lookup, Question, is_within
+from pratique.model import DnsAnswer, DnsStatus, Entry, Lookup, Question
 
 from .signature import Signature
 
@@ -25,7 +26,7 @@ class Lookups(Protocol):
     """A lookup that can wait for several answers at the same time: `pratique.resolver.Lookups`."""
 
     def __call__(self, name: str, rdtype: str, seconds: float = ...) -> DnsAnswer: ...
-    def begin(self, name: str, rdtype: str, seconds: float = ...) -> bool: ...
+    def begin(self, name: str, rdtype: str, seconds: float = ...) -> DnsAnswer | bool: ...
     def is_answered(self, name: str, rdtype: str) -> bool: ...
     def wait(self, seconds: float) -> None: ...
     def left(self) -> float: ...
@@ -37,9 +38,9 @@ class Asking:
     def __init__(self, lookup: Lookup, entry: Entry, from_domain: str):
         self._lookup = lookup
         self._lookups = cast(Lookups, lookup) if hasattr(lookup, "begin") else None
-        self._domains = {entry.domain, from_domain, *entry.evidence_domains}
-        self._own = {entry.domain, *entry.evidence_domains, *entry.signers}
-        self._signers = entry.signers
+        self._entry = entry
+        self._from_domain = from_domain
+        self._own = _endings(entry.domain, entry.evidence_domains, entry.signers)
         self._asked: set[Question] = set()
         self._again: dict[Question, int] = {}  # of these, not answered yet: how often it may be sent again
         self._elsewhere = 0
@@ -54,11 +55,15 @@ class Asking:
             self._again.pop(question, None)
         return answer
 
-    def begin(self, name: str, rdtype: str, seconds: float = math.inf) -> bool:
-        """Ask without waiting for the answer; False where this is not possible."""
-        if self._lookups is None or not self._may_ask(_normal(name, rdtype), seconds):
+    def begin(self, name: str, rdtype: str, seconds: float = math.inf) -> DnsAnswer | bool:
+        """The answer if it is at hand. Else ask without waiting for it; False where this is not possible."""
+        question = _normal(name, rdtype)
+        if self._lookups is None or not self._may_ask(question, seconds):
             return False
-        return self._lookups.begin(name, rdtype, seconds)
+        begun = self._lookups.begin(name, rdtype, seconds)
+        if isinstance(begun, DnsAnswer) and begun.status is not DnsStatus.TIMEOUT:
+            self._again.pop(question, None)
+        return begun
 
     def is_answered(self, name: str, rdtype: str) -> bool:
         """Whether the answer to a question that was begun is there."""
@@ -78,10 +83,10 @@ class Asking:
         the answer is in a cache makes no difference, so that the verdict does not depend on it."""
         if question in self._asked:
             return True
-        elsewhere = not any(is_within(question[0], domain) for domain in self._own)
+        elsewhere = not f".{question[0]}".endswith(self._own)
         tries = _TRIES if seconds > MOMENT else _TRIES_IN_A_MOMENT
-        queries = len(self._asked) + sum(self._again.values()) + tries
-        if queries > MOST_QUERIES or (elsewhere and self._elsewhere >= MOST_ELSEWHERE):
+        again = sum(self._again.values()) if self._again else 0
+        if len(self._asked) + again + tries > MOST_QUERIES or (elsewhere and self._elsewhere >= MOST_ELSEWHERE):
             return False
         self._asked.add(question)
         self._again[question] = tries - 1
@@ -93,7 +98,7 @@ class Asking:
     def doubts_domain(self, domain: str) -> bool:
         """Whether a forger could have picked a domain for MAIL FROM because DNS does not answer for it: it is none that
         the entry or From names, and has not proven mail before."""
-        return domain not in self._domains and not self._knows("has_proven", domain)
+        return not self._names(domain) and not self._knows("has_proven", domain)
 
     def doubts_key(self, signature: Signature, sealers: frozenset[str] = frozenset()) -> bool:
         """Whether a forger could have picked a key's name because DNS does not answer for it.
@@ -104,13 +109,22 @@ class Asking:
         if self._knows("has_proven", signature.key_name):
             return False
         domain = signature.domain
-        named = domain in self._domains or domain in self._signers or domain in sealers
+        named = self._names(domain) or domain in self._entry.signers or domain in sealers
         return not named or self._knows("answers_within", domain)
+
+    def _names(self, domain: str) -> bool:
+        return domain in (self._entry.domain, self._from_domain) or domain in self._entry.evidence_domains
 
     def _knows(self, what: str, name: str) -> bool:
         """What the resolver remembers of a name. A zone file has no past."""
         ask: Callable[[str], bool] | None = getattr(self._lookup, what, None)
         return ask is not None and ask(name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _endings(domain: str, evidence_domains: frozenset[str], signers: frozenset[str]) -> tuple[str, ...]:
+    """What the names of the platform's own domains end in, a dot put before them."""
+    return tuple(f".{name}" for name in (domain, *evidence_domains, *signers))
 
 
 def _normal(name: str, rdtype: str) -> Question:

@@ -48,12 +48,16 @@ class Gathering:
                 names[place] = signature.key_name
             else:
                 self._judge(place)  # no key could help
-        patience = math.inf if len(set(names.values())) <= MOST_PATIENT else MOMENT
+        patience = math.inf if len(names) <= MOST_PATIENT else MOMENT
+        one_by_one = []
         for place, name in names.items():
-            if self._asking.begin(name, _TXT, patience):
+            begun = self._asking.begin(name, _TXT, patience)
+            if isinstance(begun, DnsAnswer):
+                self._judge(place)
+            elif begun:
                 self._waiting[place] = name
-        self._take_arrived()
-        one_by_one = [place for place in names if place not in self._waiting and place not in self._found]
+            else:
+                one_by_one.append(place)
         for place in one_by_one:
             self._judge(place, min(ALONE, self._left() / 2) / len(one_by_one))
 
@@ -61,7 +65,10 @@ class Gathering:
         """A lookup for SPF. Keys that arrive meanwhile are used: the message may be proven by them."""
         if not self._waiting and not self._is_settled(Require.SPF):
             return self._asking(name, rdtype, self._patience(Require.SPF))
-        if not self._asking.begin(name, rdtype):
+        begun = self._asking.begin(name, rdtype)
+        if isinstance(begun, DnsAnswer):
+            return begun
+        if not begun:
             return self._asking(name, rdtype, min(ALONE, self._patience(Require.SPF)))
         while not self._asking.is_answered(name, rdtype) and (left := self._patience(Require.SPF)) > 0:
             self._asking.wait(left)

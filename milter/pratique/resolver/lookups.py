@@ -50,16 +50,18 @@ class Lookups:
         """Seconds that are left for all lookups."""
         return 0.0 if self._records > _MOST_RECORDS else max(0.0, self._deadline - self._clock())
 
-    def begin(self, name: str, rdtype: str, seconds: float = math.inf) -> bool:
-        """Ask, and wait for nothing; the answer has `seconds` to come. False where nothing could be asked."""
+    def begin(self, name: str, rdtype: str, seconds: float = math.inf) -> DnsAnswer | bool:
+        """The answer if it is at hand. Else ask, and wait for nothing: the answer has `seconds` to come. False where
+        nothing could be asked."""
         question = _normal(name, rdtype)
         if question in self._under_way or question in self._answers:
-            return True
+            return self._answers.get(question, True)
         begin = getattr(self._resolver, "begin", None)  # a zone file answers at once, and has none
         begun = begin(*question, min(left, seconds)) if begin and (left := self.left()) > 0 else None
         if isinstance(begun, DnsAnswer):
             self._note(question, begun)
-        elif begun:
+            return begun
+        if begun:
             self._under_way[question] = begun
         return begun is not None
 
