@@ -32,7 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "milter" / "pratique"
 FILES = ("claims.py", "mailbox.py", "lookalike.py", "policy.py", "headers.py", "authentication/__init__.py",
          "authentication/dkim_check.py", "authentication/signature.py", "authentication/spf_check.py",
-         "authentication/body.py", "authentication/arc_check.py", "received.py")  # fmt: skip
+         "authentication/asking.py", "authentication/body.py", "authentication/arc_check.py",
+         "received.py")  # fmt: skip
 EXPLAINED = ROOT / "tests" / "mutation_survivors.txt"
 
 # Judges the cases in a file with the package in the first folder; status 1 at the first that is not as expected.
@@ -131,6 +132,11 @@ TABLES = [
     *("test_claims.py", "test_lookalike.py", "test_policy.py", "test_headers.py", "test_body.py"),
     *("test_authentication.py", "test_suites.py", "test_trust.py", "test_received.py"),
     *("test_resolver.py::test_names_of_spf_that_are_kept", "test_resolver.py::test_names_of_keys_that_are_kept"),
+    *("test_gathering.py::test_a_record_of_the_platform_that_leads_elsewhere",),
+    *("test_gathering.py::test_a_selector_that_a_forger_picks", "test_gathering.py::test_a_key_that_has_proven_mail"),
+    *("test_gathering.py::test_a_key_of_a_domain_that_the_entry_names",),
+    *("test_gathering.py::test_the_limit_of_names_elsewhere_is_told_for_a_chain",),
+    *("test_gathering.py::test_spf_of_another_domain_is_not_evaluated",),
 ]
 TABLES_OF = (
     "not real_ and not honest_name and not any_ and not linear"

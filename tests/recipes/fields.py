@@ -6,7 +6,7 @@ from typing import Any
 
 from recipes import case, key, message, on_top, session, unclaimed, unverified, verified
 
-from harness.signing import Sign, sign
+from harness.signing import SIGNED, Sign, sign
 
 NEWS = message("Soldes <news@shop.example>")
 OURS, RESULTS = "X-Trusted-Sender", "Authentication-Results"
@@ -240,4 +240,50 @@ case(
     unverified("no-aligned-pass", edits=[*gone(OURS, 2, 1), {"op": "insert"}, {"op": "insert"}]),
     session=session(client="198.51.100.7"),
     config=HOSTS,
+)
+
+# ---- fields of DKIM2 ----------------------------------------------------------------------------------------------
+# Drafts of the dkim working group: they prove nothing, and disturb nothing (docs/spec-notes.md).
+
+INSTANCE = "Message-Instance: m=1; h=sha256:Zm9v:YmFy; r=eyJoIjp7fX0="
+DKIM2 = "DKIM2-Signature: i=1; m=1; t=1795330000; mf=<bounce@ternum-bfc.fr>; rt=<marches@commune.example>; d=ternum-bfc.fr; s=s1:rsa-sha256:Zm9v"
+for place, top in [
+    ("one", f"{DKIM2}\r\n{INSTANCE}"),
+    ("many", "\r\n".join([DKIM2, INSTANCE] * 12)),
+    ("broken", "DKIM2-Signature: ;;=\r\nMessage-Instance:"),
+]:
+    case(
+        f"dkim2-{place}",
+        "fields of DKIM2 beside a DKIM signature that does not cover them: it counts",
+        "draft-ietf-dkim-dkim2-spec",
+        on_top(top, sign(message(), Sign(selector=f"dkim2-{place}"))),
+        key(f"dkim2-{place}"),
+        verified("dkim", dkim=[{"result": "pass", "counts": True}]),
+    )
+    case(
+        f"no-dkim2-{place}",
+        "fields of DKIM2 alone prove nothing",
+        "draft-ietf-dkim-dkim2-spec",
+        on_top(top, message()),
+        "",
+        unverified("no-aligned-pass", dkim=[]),
+    )
+case(
+    "dkim2-signed",
+    "fields of DKIM2 that the DKIM signature covers",
+    "draft-ietf-dkim-dkim2-spec",
+    sign(
+        on_top(f"{DKIM2}\r\n{INSTANCE}", message()),
+        Sign(selector="dkim2-signed", signed=(*SIGNED, "DKIM2-Signature", "Message-Instance")),
+    ),
+    key("dkim2-signed"),
+    verified("dkim"),
+)
+case(
+    "dkim2-unclaimed",
+    "fields of DKIM2 in mail that claims nothing",
+    "draft-ietf-dkim-dkim2-spec",
+    on_top(f"{DKIM2}\r\n{INSTANCE}", NEWS),
+    "",
+    unclaimed(),
 )
