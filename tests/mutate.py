@@ -30,7 +30,8 @@ from harness import corpus
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "milter" / "pratique"
-FILES = ("claims.py", "mailbox.py", "lookalike.py", "policy.py", "headers.py", "authentication/__init__.py",
+FILES = ("claims.py", "names.py", "visible.py", "encoded_words.py", "mailbox.py", "lookalike.py", "policy.py",
+         "headers.py", "authentication/__init__.py",
          "authentication/dkim_check.py", "authentication/signature.py", "authentication/spf_check.py",
          "authentication/asking.py", "authentication/body.py", "authentication/arc_check.py",
          "received.py")  # fmt: skip
