@@ -20,8 +20,9 @@ from .visible import Seen
 
 _NOTICED_SIZE = 131_072  # octets of all From fields that are searched: more than an MTA hands over
 _SHORT = 256  # octets of From up to which its reading is remembered
+_OLD_SIZE = 4_096  # octets that are searched as 8-bit text without a charset
 _APART = visible.APART.encode()
-_MOST_TRIED = 8  # entries of which it is asked whether one of their very addresses is there
+_MOST_TRIED = 4  # entries of which it is asked whether one of their very addresses is there
 
 
 def find_claim(
@@ -129,10 +130,10 @@ def _notice(values: Iterable[bytes], senders: TrustedList) -> tuple[Entry | None
     text = whole[:_NOTICED_SIZE]
     readings = [text.decode("utf-8", "replace")]
     if "\ufffd" in readings[0]:  # 8-bit text of old programs
-        readings.append(text.decode("cp1252", "replace"))
-    seen = [visible.seen(reading.split(visible.APART)) for reading in readings]
+        readings.append(text[:_OLD_SIZE].decode("cp1252", "replace"))
+    seen = [visible.seen(reading.split(visible.APART), len(readings)) for reading in readings]
     found = next((entry for one in seen if (entry := _named(one, senders))), None)
-    return found, len(whole) <= _NOTICED_SIZE and all(one.complete for one in seen)
+    return found, len(whole) <= (_NOTICED_SIZE if len(seen) == 1 else _OLD_SIZE) and all(one.complete for one in seen)
 
 
 def _named(seen: Seen, senders: TrustedList, domain: str = "") -> Entry | None:

@@ -149,7 +149,11 @@ def skeleton(text: str) -> str:
 
 def words_of(text: str) -> str:
     """Letters and digits only, marks and case gone, one blank between words and round them."""
-    text = text.lower() if text.isascii() else text.translate(_FOLDED)
+    return words_in(text.lower() if text.isascii() else text.translate(_FOLDED))
+
+
+def words_in(text: str) -> str:
+    """The same of a text without marks and case."""
     return " " + " ".join(_WORD.findall(text)) + " "
 
 

@@ -9,11 +9,12 @@ alike. A name that says little counts only where nothing else stands beside it: 
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from .everyday import SERVICE, is_everyday
-from .lookalike import before_the_suffix, registrable, skeleton, words_of
+from .lookalike import before_the_suffix, registrable, skeleton, words_in, words_of
 from .model import Entry
 
 SHORTEST = 3  # letters of a name that is looked for at all
@@ -21,6 +22,7 @@ _WITHIN_TEXT = 5  # from which on it is looked for among other words
 _ALIKE = 6  # from which on it is looked for glued, spaced out, and in letters that look alike
 _IN_DOMAINS = 8  # from which on it is looked for among the words of a domain
 WHOLE_ELSEWHERE = 8  # from which on one of everyday words is looked for in local parts and domains
+_LONGEST_SEGMENT = 200  # characters of a text in which nothing but a name may stand
 _START = 4  # letters by which the index finds a name
 _IN_PARENTHESES = re.compile(r"\s*\([^()]*\)\s*")
 _BETWEEN_SEGMENTS = re.compile(r"[<>()\[\]{},;:|/\\\"\u201c-\u201e\u00ab\u00bb\u2013\u2014\u2022\u00b7=@\x1e]+|\s-+\s")
@@ -100,31 +102,27 @@ class Names:
         text: str, words: list[str], starts: dict[str, tuple[int, ...]], table: _Table, shortest: int
     ) -> Iterator[Entry]:
         letters = "".join(words)
-        ends: set[int] = set()
-        start = 0
-        for word in words:
-            for length in starts.get(letters[start : start + _START], ()):
-                named = table.get(letters[start : start + length])
-                if named is None:
-                    continue
-                ends = ends or _ends(words)
+        starts_of_words = itertools.accumulate(map(len, words), initial=0)
+        near = [start for start in starts_of_words if letters[start : start + _START] in starts]
+        ends = set(itertools.accumulate(map(len, words))) if near else set()
+        for start in near:
+            for length in starts[letters[start : start + _START]]:
                 if start + length in ends:
-                    for name, entry in named:
+                    for name, entry in table.get(letters[start : start + length], ()):
                         size = len(name) - 1 - name.count(" ", 1)
                         if size >= shortest and (size >= _ALIKE or name in text):
                             yield entry
-            start += len(word)
 
     def whole(self, texts: Iterable[str], shortest: int = SHORTEST, domain: str = "") -> list[Entry]:
-        """The entries whose name, one that says little, is all of a text, or of a part of it between signs. A name of
-        three or four letters is that of anybody whose domain is called so."""
+        """The entries whose name, one that says little, is all of a text without case and marks, or of a part of it
+        between signs. A name of three or four letters is that of anybody whose domain is called so."""
         if not self._whole:
             return []
         own = glued(words_of(registrable(domain).partition(".")[0]))
         found: list[Entry] = []
         for text in dict.fromkeys(texts):
             for segment in dict.fromkeys(_BETWEEN_SEGMENTS.split(text)):
-                words = words_of(segment).split()
+                words = words_in(segment).split() if len(segment) <= _LONGEST_SEGMENT else []
                 letters = "".join(words)
                 for core in {letters, _core(words), skeleton(letters) if len(letters) >= _ALIKE else letters}:
                     if len(core) >= shortest and not (len(core) < _WITHIN_TEXT and core == own):
@@ -139,7 +137,7 @@ class Names:
         found: dict[str, tuple[Entry, str]] = {}
         for entry in self.in_words([words_of(shown)], _IN_DOMAINS):
             found[entry.id] = entry, "the platform's name in a domain"
-        for entry in self.whole(shown.replace("-", " ").split("."), WHOLE_ELSEWHERE):
+        for entry in self.whole(map(words_of, shown.split(".")), WHOLE_ELSEWHERE):
             found.setdefault(entry.id, (entry, "the platform's name in a domain"))
         for entry_id, (entry, _) in found.items():
             if as_domain in map(glued, names_of(entry)):
@@ -153,11 +151,3 @@ def _starts(table: _Table) -> dict[str, tuple[int, ...]]:
     for name in table:
         lengths.setdefault(name[:_START], set()).add(len(name))
     return {start: tuple(sorted(found)) for start, found in lengths.items()}
-
-
-def _ends(words: list[str]) -> set[int]:
-    ends, end = set(), 0
-    for word in words:
-        end += len(word)
-        ends.add(end)
-    return ends

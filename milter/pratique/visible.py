@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from . import encoded_words
-from .lookalike import Kind, LetterTable, folded, kind_of, twin_of, words_of
+from .lookalike import Kind, LetterTable, folded, kind_of, twin_of, words_in
 
-_READ = 8192  # characters of text that are looked at in every way; ASCII beyond them is searched as it is
-_NAMES_READ = 24_576  # characters beyond those that are searched for names; for domains all are
+_READ = 6144  # characters of text that are looked at in every way; ASCII beyond them is searched as it is
+_NAMES_READ = 16_384  # characters beyond those that are searched for names; for domains all are
 _FOREIGN = 512  # different foreign letters of a text: a name has some dozens
-_DECODED = 32_768  # characters that are read to decode the encoded words in them
-_VIEWED = 49_152  # characters of all views
+_DECODED = 24_576  # characters that are read to decode the encoded words in them
+_VIEWED = 32_768  # characters of all views
 APART = "\x1e"  # stands between two texts
 
 _TURNS_ROUND = re.compile("[\u200f\u202a-\u202e\u2066-\u2069]")
@@ -46,24 +46,25 @@ class Seen:
         return (*self.plain, *self.bare)
 
 
-def seen(texts: Iterable[str]) -> Seen:
-    """Every view of some texts, which belong together but are no one text."""
+def seen(texts: Iterable[str], share: int = 1) -> Seen:
+    """Every view of some texts, which belong together but are no one text; `share`: how many calls share the bounds."""
     text = _NEWLINE.sub(" ", APART.join(t.replace(APART, "\x00") for t in texts))
     if text.isascii() and "=?" not in text and len(text) <= _READ and not _CONTROL.search(text):
         return _of_views([text.lower()], _parted(text), complete=True)  # perf: nearly all mail
     head, tail = text[:_READ], text[_READ:]
-    read = encoded_words.readings(head, _DECODED)
+    read = encoded_words.readings(head, _DECODED // share)
     views: dict[str, None] = {}
     parted: dict[str, None] = {}
-    budget = _VIEWED
+    budget = _VIEWED // share
     complete = read.complete and tail.isascii() and "=?" not in tail and len(tail) <= _NAMES_READ
     for source in itertools.chain.from_iterable(map(_directions, read.texts)):
         shown = source[:_READ]
         complete = complete and len(source) <= _READ
-        tables = _tables(shown)
+        every = _tables(shown)
+        tables = every[: budget // max(1, len(shown))]
         budget -= len(shown) * len(tables)
-        if budget < 0 or not tables:
-            complete = False
+        complete = complete and 0 < len(tables) == len(every)
+        if not tables:
             break
         views.update((_spaced(shown.translate(table)), None) for table in tables)
         parted.update((part.translate(tables[0]), None) for part in _parted(shown))
@@ -77,9 +78,9 @@ def _of_views(views: list[str], parted: list[str], complete: bool, tail: str = "
     bare = dict.fromkeys(_COMMENT_OR_BETWEEN.sub("", view) for view in views)
     texts = dict.fromkeys(itertools.chain(views, bare, parted))
     texts.update((text.replace("|", "l"), None) for text in list(texts) if "|" in text)
-    words = dict.fromkeys(map(words_of, texts))
+    words = dict.fromkeys(map(words_in, texts))
     if tail:
-        words[words_of(tail[:_NAMES_READ])] = None
+        words[words_in(tail[:_NAMES_READ])] = None
     return Seen(tuple(views), tuple(text for text in bare if text not in views), tuple(words), complete, tail)
 
 
