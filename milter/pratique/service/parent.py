@@ -187,6 +187,7 @@ class _Parent:
             self._crew.fill(current)
             self._crew.accept(current)
             self._crew.replace_outdated(current)
+            self._keep_first()
             self._look_at_reload()
             if now >= self._next_look and self._crew.accepting():
                 self._next_look = now + (self._look_every if self._ready else _PAUSE)
@@ -225,6 +226,7 @@ class _Parent:
             log.warning("told to stop again: %d messages are deferred", self._crew.in_flight)
             self._crew.kill()
             return
+        self._keep_first()
         self._stopping = time.monotonic()
         timeout = self._reloading.current.settings.stop_timeout.total_seconds()
         self._notifier.stopping(timeout + 5)
@@ -263,6 +265,14 @@ class _Parent:
             "reload_good": self._reloading.good,
         }
 
+    # ---- the last good configuration
+
+    def _keep_first(self) -> None:
+        """Keep the configuration of the start as soon as a worker serves with it."""
+        if self._staged and self._crew.accepting():
+            self._keeper.commit(self._staged)
+            self._staged = None
+
     # ---- the socket
 
     def _look_at_socket(self) -> None:
@@ -296,8 +306,6 @@ class _Parent:
         if not self._ready:
             self._ready = True
             self._notifier.ready()
-            if self._staged:
-                self._keeper.commit(self._staged)
         self._notifier.alive()
 
     def _cannot_look(self, problem: str) -> None:

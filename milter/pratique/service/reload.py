@@ -149,7 +149,8 @@ class Reloading:
         else:
             accepting = self._crew.accepting()
             changed = all(w.generation is now.generation for w in accepting)
-            if late or (changed and len(accepting) >= now.generation.wanted):
+            # Whoever asked is told that it is in force once a power cut cannot undo it.
+            if late or (changed and len(accepting) >= now.generation.wanted and not self._keeper.busy):
                 self._settled(now, now.generation)
 
     def cancel(self) -> None:
@@ -212,6 +213,8 @@ class Reloading:
             self.current = generation
             set_up_log(generation.settings)
             now.step, now.deadline = Step.CHANGE, time.monotonic() + _CHANGING
+            if now.found and now.found.staged:
+                self._keeper.commit(now.found.staged)
 
     def _settled(self, now: _Reload, generation: Generation) -> None:
         for warning in now.warnings:
@@ -219,8 +222,6 @@ class Reloading:
         if now.found:
             for line in now.found.trust:
                 log.info("reload: %s", line)
-            if now.found.staged:
-                self._keeper.commit(now.found.staged)
         count = len(generation.settings.senders.entries)
         text = f"generation {generation.number} is in force, {count} trusted senders, {generation.wanted} workers"
         log.info("reload: %s", text)
