@@ -131,13 +131,18 @@ def ticks(pid: int) -> int:
 def test_at_the_limit_of_descriptors_workers_keep_what_they_have_and_accept_again(tmp_path: Path) -> None:
     many = 60
     changes = "import pratique.service.worker as worker\nworker.LOOK = 0.5"
-    with running(tmp_path, changes) as service, ThreadPoolExecutor(many) as pool:
+    going_on = threading.Event()
+    with (
+        running(tmp_path, changes) as service,
+        ThreadPoolExecutor(many) as pool,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(going_on.set)  # whatever happens, no sender waits for ever
         before = service.children()
         for pid in before:
             highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 12, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         begun: list[int] = []
-        going_on = threading.Event()
 
         def sender(number: int) -> str:
             with MilterClient(service.address, 60) as client:
@@ -194,6 +199,7 @@ def test_clients_that_do_not_go_on_cost_the_metrics_endpoint_little(tmp_path: Pa
             return time.monotonic() - started
 
         with ThreadPoolExecutor(16) as pool, contextlib.ExitStack() as stack:
+            stack.callback(ending.set)
             clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(16)]
             dripping = [pool.submit(drip, client) for client in clients]
             time.sleep(1)
