@@ -113,7 +113,7 @@ class Exchange:
         said = self._said(server, query, data)
         if said is None:
             self._useless[server] = self._useless.get(server, 0) + 1
-            said = Failure.SERVER if self._useless[server] >= _MOST_USELESS else None
+            said = Failure.NAME if self._useless[server] >= _MOST_USELESS else None
         return self._take_in(server, said, query.edns >= 0) if said else None
 
     def _asked_by(self, data: bytes) -> dns.message.QueryMessage | None:
@@ -130,7 +130,7 @@ class Exchange:
             return Failure.EDNS if query.edns >= 0 and refuses_edns(data) else None
         if response.flags & dns.flags.TC:
             response = self._over_tcp(server, query)
-        return reply_of(response, query) if response else Failure.SERVER
+        return reply_of(response, query) if response else Failure.NAME
 
     def _take_in(self, server: Server, said: Reply | Failure, edns: bool) -> Reply | None:
         """Note what a server said: the reply, if it is one that ends the search."""
