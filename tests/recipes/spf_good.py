@@ -112,6 +112,23 @@ for name, why, record, zone in [
         record=record,
         zone=txt(zone, ALLOWED) + address(zone, "127.0.0.2"),
     )
+case(
+    "spf-macro-registered",
+    "the local part below the registered domain, of which the entry's domain is a subdomain",
+    "RFC 7208 test suite (openspf 2014.04), macro-reverse-split-on-dash",
+    message("avis@below.registered-spf.example"),
+    txt("below.registered-spf.example", "v=spf1 include:%{l}.users.registered-spf.example -all")
+    + txt("bounce.users.registered-spf.example", ALLOWED),
+    verified("spf", "registered"),
+    session=session("bounce@below.registered-spf.example", SERVER),
+    senders={
+        "registered": {
+            "name": "Registered",
+            "domain": "below.registered-spf.example",
+            "addresses": ["avis@below.registered-spf.example"],
+        }
+    },
+)
 for name, why, source, records in [
     ("redirect-capitals", "a redirect in capitals", "RFC 7208 §4.6.1", ["v=spf1 Redirect=_a.spf-redirect-capitals.example"]),
     ("exp-capitals", "an explanation in capitals", "RFC 7208 §4.6.1", ["v=spf1 EXP=x.spf-redirect-capitals.example ip4:192.0.2.5 -all"]),

@@ -125,7 +125,7 @@ class Query(spf.query):  # type: ignore[misc]
         """Whether the client can choose whose name a domain-spec is: one outside the zone that the record points to.
 
         To the right of the client's last word there must be a dot and a domain where not everyone can register names.
-        Words that are chosen freely must stand below the platform's domain, or below a name that holds it.
+        Words that are chosen freely must stand below the platform's registered domain, or below a name that holds it.
         """
         marked = self._marked(text).removesuffix(".").lower()
         place = max(marked.rfind(_FREE), marked.rfind(_BOUND))
@@ -135,7 +135,8 @@ class Query(spf.query):  # type: ignore[misc]
         if not right.startswith(".") or _suffixes().is_public(right[1:]):
             return True
         below = marked[marked.rfind(_FREE) + 1 :] + "." if _FREE in marked else ""
-        return bool(below) and not any(f".{name}." in below for name in self._platform)
+        registered = (_suffixes().privatesuffix(name) or name for name in self._platform)
+        return bool(below) and not any(f".{name}." in below for name in registered)
 
     def dns(self, name: Any, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:  # noqa: ARG002
         """One lookup; CNAMEs are followed already. Raises TempError, and PermError over two terms with void ones."""
