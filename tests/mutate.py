@@ -130,7 +130,7 @@ def shown(node: ast.AST) -> str:
 
 # The unit tests that are tables; those with thousands of random inputs take too long for this.
 TABLES = [
-    *("test_claims.py", "test_lookalike.py", "test_policy.py", "test_headers.py", "test_body.py"),
+    *("test_claims.py", "test_visible.py", "test_lookalike.py", "test_policy.py", "test_headers.py", "test_body.py"),
     *("test_authentication.py", "test_suites.py", "test_trust.py", "test_received.py"),
     *("test_resolver.py::test_names_of_spf_that_are_kept", "test_resolver.py::test_names_of_keys_that_are_kept"),
     *("test_gathering.py::test_a_record_of_the_platform_that_leads_elsewhere",),

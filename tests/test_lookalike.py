@@ -139,6 +139,7 @@ def test_foreign_letters_as_the_eye_takes_them(text: str, seen: str) -> None:
         ("vismaopics.com", VISMA, "Visma Opic", None),
         ("opic.com", VISMA, "Opic", None),  # a short name is anybody's
         ("supplios.com", "relay.supplios.com", "Supplios", None),  # its own
+        ("ensolva.evil.example", "ris.hr", "ENSOLVA", None),  # seven letters
         ("supplios.evil.example", "relay.supplios.com", "Supplios", "the platform's name in a domain"),
         ("public-purchase.org", "publicpurchase.com", "Public Purchase", "the platform's name as a domain"),
         ("public-purchase-notices.org", "publicpurchase.com", "Public Purchase", "the platform's name in a domain"),
@@ -178,6 +179,35 @@ def test_what_stands_around_a_trusted_domain(domain: str, trusted: str, how: str
     assert imitates(domain, trusted) == how
     entry = Entry("e", "Xxxxxxxxx Yyyy", trusted, (("a", trusted),))
     assert shortlist.imitated(domain, TrustedList((entry,))) == ((entry, how) if how else None)
+
+
+@pytest.mark.parametrize(
+    ("author", "kind"),
+    [
+        ("Claro <x@evil.example>", ClaimKind.IMITATION),
+        ("Cla Ro Xyz <x@evil.example>", ClaimKind.NONE),  # five letters are looked for as they are written
+        ("Claro Notices <x@evil.example>", ClaimKind.IMITATION),
+    ],
+)
+def test_a_name_of_five_letters(author: str, kind: ClaimKind) -> None:
+    senders = TrustedList((Entry("claro", "Claro", "claro.example", (("a", "claro.example"),)),))
+    header = Header((HeaderField(b"From", author.encode()),))
+    assert find_claim(header, senders, Limits()).kind is kind
+
+
+def test_an_insider_dressed_up_as_a_short_name() -> None:
+    assert claim_of(f"Opic <anna@{VISMA}>") == (ClaimKind.DOMAIN, VISMA, Reason.DISPLAY_NAME_IMITATES)
+
+
+def test_a_domain_called_like_an_everyday_name_does_not_excuse_the_name() -> None:
+    claim = claim_of("Public Purchase <x@publicpurchase.org>")
+    assert claim == (ClaimKind.IMITATION, "publicpurchase.com", Reason.DISPLAY_NAME_IMITATES)
+
+
+def test_one_mailbox_whose_name_cannot_be_searched_in_every_way() -> None:
+    letters = "\u2122\u24d0\u200b\u0430" * 250
+    claim = claim_of(f'"=?utf-8?q?=E2=80=AE?= {letters}" <x@evil.example>')
+    assert claim == (ClaimKind.AMBIGUOUS, None, Reason.FROM_TOO_INTRICATE)
 
 
 def claim_of(author: str, *more: tuple[bytes, bytes], local: str = "") -> tuple[ClaimKind, str | None, Reason | None]:
