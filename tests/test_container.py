@@ -328,6 +328,32 @@ def test_no_name_server_at_start(site: Container) -> None:
     in_force(site)
 
 
+def test_a_bad_list_on_disk_never_stops_the_mail(site: Container) -> None:
+    """B3: restart, kill -9 of the parent, and a reboot. The old list holds: its mail is verified within 3 seconds."""
+    good = site.run(f"cat {LIST}")
+    site.write(LIST, NETWORK_LIST)
+    site.run("systemctl reload pratique")
+    assert "X-Trusted-Sender: verified; sender=visma-opic; by=network" in arrives(site, notice())
+    site.write(LIST, BAD_LIST)
+    for how in ("restart", "kill", "reboot"):
+        if how == "restart":
+            site.run("systemctl restart pratique")
+        elif how == "kill":
+            site.run("kill -KILL $(systemctl show --property=MainPID --value pratique)")
+        else:
+            site.reboot()
+            site.run(ADDRESSES)
+        assert wait_until(lambda: send(site, notice()).startswith("250 "), 3), how
+        assert "X-Trusted-Sender: verified; sender=visma-opic; by=network" in arrives(site, notice()), how
+        assert "LAST GOOD" in property_of(site, "StatusText"), how
+        said = site.run("journalctl -b -u pratique -p err --output=cat")
+        assert f"{LIST}:4:" in said, how
+    site.write(LIST, good)
+    site.run("systemctl reload pratique")
+    assert "LAST GOOD" not in property_of(site, "StatusText")
+    in_force(site)
+
+
 @pytest.mark.parametrize("signal", ["KILL", "STOP"])
 def test_a_parent_that_dies_or_hangs_is_replaced(site: Container, signal: str) -> None:
     site.write("/etc/systemd/system/pratique.service.d/watchdog.conf", "[Service]\nWatchdogSec=3\n")
@@ -423,12 +449,14 @@ def test_sieve_by_its_readme(site: Container) -> None:
     """B8: Dovecot 2.4 starts with the lines for it."""
     readme = recipe("sieve")
     version = site.run("dovecot --version")[:3]
-    lines = commands(f"Dovecot {version} (Debian", readme)
+    site.run("systemctl start dovecot")
+    assert wait_until(lambda: site.status("systemctl reload dovecot")[0] == 0, 20)
+    lines = commands(f"Dovecot {version} (Debian", readme.partition("Then name the folder")[2])
     site.run("cd /checkout; " + commands("**Install it.**", readme))
     site.run("cp /etc/dovecot/conf.d/90-sieve.conf /root")
     place = "/etc/dovecot/conf.d/90-sieve.conf"
     site.write(place, site.run(f"cat {place}") + lines)
-    site.run("systemctl start dovecot; set -e\n" + commands("Last, with either version:", readme))
+    site.run("set -e\n" + commands("Last, with either version:", readme))
     assert site.run("systemctl is-active dovecot").strip() == "active"
     assert "/var/lib/dovecot/sieve/before.d" in site.run("doveconf -n")
     script = "/var/lib/dovecot/sieve/before.d/pratique.sieve"

@@ -49,6 +49,10 @@ class Container:
             (self._folder / name).mkdir()
 
     def __enter__(self) -> Container:
+        self._boot()
+        return self
+
+    def _boot(self) -> None:
         script = """
             mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" none "$2/root"
             shift 2
@@ -70,7 +74,15 @@ class Container:
         # `degraded` where a unit of the tree itself failed, which is no matter of ours.
         if not wait_until(lambda: self.run("systemctl is-system-running", check=False).strip() in _BOOTED, 60):
             self._fail("does not boot")
-        return self
+
+    def reboot(self) -> None:
+        """Boot again: files stay, processes and addresses do not. systemd-nspawn ends, and is started again."""
+        self.run("systemctl reboot", check=False)
+        if not wait_until(lambda: not self._server_runs(), 90):
+            self._fail("does not stop")
+        assert self._server
+        self._server.end()
+        self._boot()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
