@@ -263,7 +263,8 @@ class Site:
         on_its_way = [queue / name for name in ("maildrop", "incoming", "active", "deferred")]
 
         def empty() -> bool:
-            return not any(path.is_file() for place in on_its_way for path in place.rglob("*"))
+            files = [path for place in on_its_way for path in place.rglob("*") if path.is_file()]
+            return all("." in path.name for path in files)  # which is what a killed cleanup leaves
 
         if not wait_until(empty, patience):
             raise TimeoutError(f"Postfix's queue does not empty:\n{self.postfix.log()[-4000:]}")

@@ -206,6 +206,9 @@ class Postfix:
     def start(self) -> None:
         """Start the master and wait until it listens."""
         self._write_configuration()
+        # A cleanup that was killed leaves a file under a temporary name, of which postsuper cannot warn in our log.
+        for left in (self.queue_directory / "incoming").glob("*.*"):
+            left.unlink()
         # `postfix start` needs an installed Postfix, the master does not. But of a bad main.cf or master.cf
         # the master tells syslog only; these two commands say it (and the first puts the queue in order).
         self._run("postsuper")
