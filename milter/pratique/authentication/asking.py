@@ -79,8 +79,8 @@ class Asking:
         return self._lookups.left() if self._lookups else math.inf
 
     def _may_ask(self, question: Question, seconds: float) -> bool:
-        """Whether the limits leave room for a question, which is sent several times while it is not answered. Whether
-        the answer is in a cache makes no difference, so that the verdict does not depend on it."""
+        """Whether the limits leave room for a question, which is sent several times while it is not answered. One whose
+        answer is in a cache counts as well."""
         if question in self._asked:
             return True
         elsewhere = not f".{question[0]}".endswith(self._own)
