@@ -19,7 +19,7 @@ def shown(text: str) -> tuple[str, ...]:
         ("Vis\u200bma", {"visma", "vis ma"}),
         ("Vis\x00ma", {"visma", "vis ma"}),
         ("Vis\x1ema", {"visma", "vis ma"}),  # the separator of texts, written by a forger
-        ("Vis\tma", {"vis ma"}),
+        ("Vis\tma", {"vis\tma"}),  # parts two words
         ("Opic\u2122", {"opictm", "opic "}),
         ("\u24d0Opic\u2122", {"aopictm", " opic ", "aopic "}),
         ("Vism\u0430", {"visma", "vism\u0430"}),
