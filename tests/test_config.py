@@ -24,7 +24,9 @@ from pratique.model import Action, Mode, Require, TrustedList, Verdict, ascii_lo
 from harness.service import PROGRAM
 
 BAD = sorted(path.parent for path in (ROOT / "tests" / "badconfig").glob("*/expected"))
-GOOD_LIST = "senders:\n  visma-opic:\n    domain: opic.com\n    addresses: [noreply@opic.com]\n"
+GOOD_LIST = (
+    "senders:\n  visma-opic:\n    domain: opic.com\n    also_known: visma.com\n    addresses: [noreply@opic.com]\n"
+)
 ENTRY = "senders:\n  x:\n    domain: x.example\n    addresses: [a@x.example]\n"
 SHIPPED = {name: (ROOT / "config" / name).read_text() for name in ("trusted-senders.yaml", "pratique.yaml")}
 

@@ -54,6 +54,8 @@ SETTINGS: dict[str, Any] = {
 }
 ENTRIES: dict[str, Any] = {
     "name": "Another name",
+    "other_names": ("X",),
+    "also_known": frozenset({"x.example.org"}),
     "domain": "a.x.example",
     "addresses": (("b", "x.example"),),
     "require": Require.DKIM,

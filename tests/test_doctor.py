@@ -878,7 +878,7 @@ def test_the_service_imports_nothing_of_it() -> None:
     """What only people need costs memory in every worker (PITFALLS, "Python")."""
     people = ["rich", "ruamel.yaml", "pratique.advice", "pratique.logbook", "pratique.cli.doctor",
               "pratique.cli.catalogue", "pratique.authentication.published", "pratique.authentication.spf_survey",
-              "pratique.config.catalogue", "pratique.config.insertion", "pratique.resolver.probe"]  # fmt: skip
+              "pratique.config.insertion", "pratique.resolver.probe"]  # fmt: skip
     program = f"import sys, pratique.cli; print([m for m in {people} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

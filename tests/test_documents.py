@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "headers": MODEL | {"encoded_words", "mailbox"},
     "received": MODEL | {"mailbox"},
     "examine": MODEL | {"claims", "authentication", "policy", "headers", "received", "resolver"},
-    "config": MODEL | {"mailbox", "lookalike", "config", "expiry", "rights"},
+    "config": MODEL | {"mailbox", "lookalike", "shortlist", "config", "expiry", "rights"},
     "resolver": MODEL | {"resolver", "rights"},
     "record": MODEL,
     "trust": MODEL | {"policy"},

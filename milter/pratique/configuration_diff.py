@@ -58,7 +58,12 @@ WITHOUT_EFFECT = frozenset(
 )
 
 # Fields of Entry that trust.py does not compare. Without effect on mail: ENTRY_WITHOUT_EFFECT.
-ENTRY_NAMES = frozenset({"name", "domain"})
+ENTRY_KEYS: Mapping[str, Group] = {
+    "also_known": Group.TRUST,
+    "domain": Group.HELD,
+    "name": Group.HELD,
+    "other_names": Group.HELD,
+}
 ENTRY_WITHOUT_EFFECT = frozenset({"selectors", "owner", "note"})
 
 _ACTED_ON = tuple(v for v in Verdict if v not in (Verdict.VERIFIED, Verdict.UNCHECKED))
@@ -94,8 +99,8 @@ def _entries(old: Settings, new: Settings) -> Iterator[Change]:
         was = old.senders.entry(now.id)
         if was is None:
             continue
-        for name in sorted(ENTRY_NAMES):
-            yield from _compared(name, Group.HELD, getattr(was, name), getattr(now, name), now)
+        for name, group in ENTRY_KEYS.items():
+            yield from _compared(name, group, getattr(was, name), getattr(now, name), now)
         for verdict in _ACTED_ON:
             if was.actions.get(verdict) != now.actions.get(verdict):
                 before, after = old.action(verdict, was), new.action(verdict, now)

@@ -290,6 +290,7 @@ class Entry:
     note: str | None = None
     actions: Mapping[Verdict, Action] = field(default_factory=dict)
     other_names: tuple[str, ...] = ()  # short forms, former names
+    also_known: frozenset[str] = frozenset()  # domains of the same platform that look like this one
 
     @property
     def names(self) -> tuple[str, ...]:

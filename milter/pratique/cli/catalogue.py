@@ -10,7 +10,6 @@ import contextlib
 import difflib
 import json
 import os
-import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from typing import Any
 import click
 
 from pratique.config import ConfigError, load, parse_service
-from pratique.config.catalogue import Platform, parse_catalogue
+from pratique.config.catalogue import Platform, parse_catalogue, shipped
 from pratique.config.document import Document
 from pratique.config.insertion import InsertionError, entry_lines, with_entry
 from pratique.model import Address, Entry, ascii_lower
@@ -28,11 +27,6 @@ from pratique.rights import refusal
 
 from .common import EX_CANTCREAT, EX_CONFIG, EX_USAGE, CommandError, config_option, safe
 
-# The catalogue belongs to the program: systemd/install puts it into /opt/pratique/share.
-_SHIPPED = (
-    Path(sys.prefix) / "share" / "catalogue.yaml",
-    Path(__file__).resolve().parents[3] / "config" / "catalogue.yaml",
-)
 _NOT_FOUND = 1
 
 GRADES = {
@@ -70,7 +64,7 @@ id_argument = click.argument("platform", metavar="ID")
 
 def _read(catalogue: Path | None, config: Path) -> dict[str, Platform]:
     beside = config.parent / "catalogue.yaml"  # of an installation by hand
-    file = catalogue or next((shipped for shipped in _SHIPPED if shipped.exists()), beside)
+    file = catalogue or shipped() or beside
     try:
         return parse_catalogue(_text(file), str(file))
     except ConfigError as problem:
@@ -205,7 +199,7 @@ def add(config: Path, catalogue: Path | None, yes: bool, platform: str) -> None:
         raise CommandError(f"{platform} is of grade B: {why}; {source}. Nothing was changed", EX_USAGE)
     try:
         file, text = _with(platform, found, config)
-        settings = load(config, instead={file: text})
+        settings = load(config, instead={file: text}, review=True)
     except (ConfigError, CommandError) as problem:
         told = _config_error(problem) if isinstance(problem, ConfigError) else problem
         separator = "; " if ": permission denied" in str(told) else "\npratique: "

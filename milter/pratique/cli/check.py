@@ -36,7 +36,7 @@ _PATIENCE = 2.0  # seconds for the service to say what it has in force
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object, for programs")
 def command(config: Path, against: Path | None, as_json: bool) -> None:
     """Check both configuration files: exit 0, or 78 with every error."""
-    reading = read(config)
+    reading = read(config, review=True)
     errors = list(reading.errors)
     old: Settings | None = None
     if against:

@@ -21,9 +21,11 @@ from pydantic import ValidationError
 from pratique.model import Entry, Settings, TrustedList
 from pratique.rights import refusal
 
+from .catalogue import as_entries, parse_catalogue, shipped
 from .document import ConfigError, Document, NotPermittedError, Place, Problem, quoted
 from .files import SenderFile, SendersFile, ServiceFile
 from .lists import Placed, hidden, overlaps, warnings_of
+from .lookalikes import lookalikes
 from .trusted import Site
 from .words import validated
 
@@ -106,9 +108,11 @@ def _or_none(model: type[SenderFile], value: Any, site: Site) -> SenderFile | No
 # ---- files -----------------------------------------------------------------------------------------
 
 
-def load(path: Path, today: date | None = None, instead: Mapping[Path, str] | None = None) -> Settings:
+def load(
+    path: Path, today: date | None = None, instead: Mapping[Path, str] | None = None, review: bool = False
+) -> Settings:
     """Both files. Raises ConfigError; nothing else. `instead` holds texts that files are to have: would they do?"""
-    reading = read(path, today, instead)
+    reading = read(path, today, instead, review=review)
     if reading.settings is None:
         raise ConfigError(list(reading.errors))
     return reading.settings
@@ -116,11 +120,13 @@ def load(path: Path, today: date | None = None, instead: Mapping[Path, str] | No
 
 def read(
     path: Path, today: date | None = None, instead: Mapping[Path, str] | None = None,
-    kept: Mapping[Path, bytes] | None = None,
+    kept: Mapping[Path, bytes] | None = None, review: bool = False,
 ) -> Reading:  # fmt: skip
     """Both files, with every error and warning of both; `today` is for the warnings, `instead` as for `load`.
 
-    `kept` are files as they were once read: they stand for the disk, of which nothing is looked at.
+    `kept` are files as they were once read: they stand for the disk, of which nothing is looked at. `review` is for a
+    change that a person makes: an entry that looks like a platform is then an error. Else it is a warning, because a
+    newer catalogue must not keep the service from starting.
     """
     instead = instead or {}
     texts: dict[Path, bytes] = {}
@@ -165,9 +171,15 @@ def read(
         errors += parsed.errors
         warnings += parsed.warnings
     errors += overlaps(entries)
+    senders = TrustedList(tuple(placed.entry for placed in entries))
+    if not errors:
+        alike = lookalikes(entries, senders, _platforms())
+        if review:
+            errors += alike
+        else:
+            warnings += alike
     if service is None or errors:
         return Reading(None, tuple(errors), tuple(warnings), texts)
-    senders = TrustedList(tuple(placed.entry for placed in entries))
     sources = tuple(map(str, dict.fromkeys((path, folder, *files))))
     return Reading(replace(service.settings(senders), sources=sources), (), tuple(warnings), texts)
 
@@ -179,6 +191,15 @@ def on_disk(path: Path, sources: tuple[str, ...]) -> dict[Path, bytes]:
     for file in _list_files(Path(sources[1]), {})[0]:
         _octets(file, None, texts)
     return texts
+
+
+def _platforms() -> TrustedList:
+    """The platforms of the shipped catalogue; none where it is not installed."""
+    path = shipped()
+    try:
+        return as_entries(parse_catalogue(read_text(path), str(path))) if path else TrustedList()
+    except ConfigError:
+        return TrustedList()
 
 
 def _list_files(path: Path, instead: Iterable[Path]) -> tuple[list[Path], list[Problem]]:

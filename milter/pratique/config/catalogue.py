@@ -6,12 +6,14 @@ Rules of this module: text in, platforms or problems out. For people: the servic
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from pratique.model import is_within
+from pratique.model import Entry, TrustedList, is_within
 
 from .document import ConfigError, Document, Place, Problem
 from .files import _Model
@@ -51,6 +53,28 @@ class Platform(_Model):
         if self.domains:
             values["whole_domain"] = True
         return values | {"source": self.source, "note": f"from the catalogue, seen {self.seen}, grade {self.grade}"}
+
+
+# The catalogue belongs to the program: systemd/install puts it into /opt/pratique/share.
+SHIPPED = (
+    Path(sys.prefix) / "share" / "catalogue.yaml",
+    Path(__file__).resolve().parents[3] / "config" / "catalogue.yaml",
+)
+
+
+def shipped() -> Path | None:
+    """The catalogue that came with this version, if it is there."""
+    return next((path for path in SHIPPED if path.exists()), None)
+
+
+def as_entries(platforms: dict[str, Platform]) -> TrustedList:
+    """The platforms as entries, for comparison with a list."""
+    return TrustedList(
+        tuple(
+            Entry(name, platform.name[0], platform.domain, platform.addresses, other_names=platform.name[1:])
+            for name, platform in platforms.items()
+        )
+    )
 
 
 class CatalogueFile(_Model):

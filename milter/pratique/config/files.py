@@ -37,6 +37,7 @@ from pratique.model import (
 )
 
 from .trusted import (
+    AlsoKnown,
     Domain,
     EntryNetwork,
     EvidenceDomain,
@@ -138,6 +139,13 @@ class SenderFile(_Model):
         "strict",
         default=Alignment.RELAXED,
     )
+    also_known: AlsoKnown = _key(
+        "Domains that it may look like",
+        "Other domains of the same platform, in the list or in the catalogue, that this domain or name resembles. "
+        "Without this line such an entry is refused, because a forger chooses a domain that looks like a platform's.",
+        "example.com",
+        default=(),
+    )
     signers: tuple[Signer, ...] = _key(
         "Other domains that sign for it",
         "DKIM d=, exactly: its operator or mail provider. Providers whose every customer can sign are refused.",
@@ -179,6 +187,7 @@ class SenderFile(_Model):
             id=sender,
             name=names[0],
             other_names=names[1:],
+            also_known=frozenset(self.also_known),
             domain=self.domain,
             addresses=self.addresses,
             require=self.require,

@@ -27,6 +27,10 @@ class Placed:
         place = ("senders", self.entry.id, key)
         return self.document.at(place if number is None else (*place, number), text)
 
+    def has(self, key: str) -> bool:
+        """Whether the entry gives a key itself."""
+        return ("senders", self.entry.id, key) in self.document
+
     @property
     def where(self) -> str:
         return f"{self.document.file}:{self.document.line_of(('senders', self.entry.id))}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema
 
 from pratique.model import IPNetwork, Require, ascii_lower, is_within
 
@@ -290,6 +290,11 @@ PlatformDomain = Annotated[str, BeforeValidator(_platform_domain), _DOMAIN]
 EvidenceDomain = Annotated[str, BeforeValidator(_evidence_domain), _DOMAIN]
 Signer = Annotated[str, BeforeValidator(_signer), _DOMAIN]
 Sealer = Annotated[str, BeforeValidator(_sealer), _DOMAIN]
+AlsoKnown = Annotated[
+    tuple[Domain, ...],
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value]),
+    WithJsonSchema({"anyOf": [_DOMAIN.json_schema, {"type": "array", "items": _DOMAIN.json_schema}]}),
+]
 ListedAddress = Annotated[
     tuple[str, str],
     BeforeValidator(_address),

@@ -275,7 +275,7 @@ def _unreadable(problem: OSError) -> Answer:
 
 
 def _read(path: Path, current: Generation, store: Store | None, uid: int | None, pipe: int) -> None:
-    reading = config.read(path)
+    reading = config.read(path, review=True)
     if reading.settings is None:
         found: Found | Answer = Answer(os.EX_CONFIG, tuple(str(problem) for problem in reading.errors))
     else:
