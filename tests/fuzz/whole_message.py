@@ -147,6 +147,7 @@ def check(data: bytes) -> None:
         if filter_.body(piece) == Milter.SKIP:
             break
     session = filter_._session()
+    kept = filter_.collector.header()  # a Message-ID beyond `limits` is not kept, so the log line cannot hold it
     answer = filter_.eom()
     decision = filter_.decision
     assert decision is not None
@@ -154,7 +155,7 @@ def check(data: bytes) -> None:
     header = Header(tuple(HeaderField(name, value) for name, value in fields))
     scene.check_decision(decision, header)
     (line,) = _Log.lines
-    scene.check_line(line, record.fields(decision, session, header, 0, settings.mode))
+    scene.check_line(line, record.fields(decision, session, kept, 0, settings.mode))
     check_result(apply_edits(fields, mta.edits, leading_space=True), decision, settings)
 
 
