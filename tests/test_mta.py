@@ -148,9 +148,9 @@ def test_defer_while_young_then_tag(stand: Stand) -> None:
     unanswered = session(GENUINE, "b@broken.visma.com")
     reply = send(stand, notice(date=email.utils.formatdate()), unanswered)
     assert (reply.code, reply.stage) == (451, "message")
-    assert reply.text == "4.7.1 mail claiming to be from visma.com is undetermined (dns-temperror)"
+    assert reply.text == "4.7.1 mail claiming to be from visma.com is unverified (dns-temperror)"
     reply = send(stand, notice(), unanswered)
-    assert tag(arrived(stand, reply)[0]) == f"undetermined; sender=visma-opic; reason=dns-temperror; {HOST}"
+    assert tag(arrived(stand, reply)[0]) == f"unverified; sender=visma-opic; reason=dns-temperror; {HOST}"
 
 
 # ---- forged fields ----------------------------------------------------------------------------------

@@ -129,7 +129,8 @@ def test_a_folder_of_lists_that_may_not_be_read(command: str, site: Site) -> Non
 
 
 def test_other_files_that_may_not_be_read(site: Site) -> None:
-    for file in (site.message, site.zone, site.log, site.list.parent / "catalogue.yaml"):
+    catalogue = site.list.parent / "catalogue.yaml"
+    for file in (site.message, site.zone, site.log, catalogue):
         file.chmod(0o600)
     old = site.write("old.yaml", "senders: {}\n")
     old.chmod(0o600)
@@ -140,7 +141,7 @@ def test_other_files_that_may_not_be_read(site: Site) -> None:
     says(site.run("doctor", "--zone", empty, "--log", site.log), 65, right.format("log"))
     says(site.run("check", "--against", old), 78, right.format("old.yaml"))
     for command in (("catalogue", "list"), ("catalogue", "show", "ensolva"), ("catalogue", "add", "ensolva")):
-        says(site.run(*command), 78, right.format("catalogue.yaml"))
+        says(site.run(*command, "--catalogue", catalogue), 78, right.format("catalogue.yaml"))
 
 
 def test_a_list_that_may_not_be_written(site: Site) -> None:

@@ -609,7 +609,8 @@ arc_case(
     "arc-dns-timeout",
     "DNS that does not answer for the key of a seal",
     {"verdict": "undetermined", "reason": "dns-temperror", "arc": {"result": "temperror"}, "dns": "temperror"},
-    ONE,
-    zone=";timeout arc-dns-timeout._domainkey.forwarder.example\n",
+    replace(ONE, domain="silent-sealer.example"),  # of no other case: DNS does not answer for this sealer at all
+    zone=";timeout arc-dns-timeout._domainkey.silent-sealer.example\n",
     source="RFC 8617 §5.2",
+    config={"arc_sealers": ["silent-sealer.example"]},
 )
