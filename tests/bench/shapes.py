@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pratique import claims, encoded_words, everyday, lookalike, mailbox, shortlist
 from pratique.authentication.body import BodyHash
 from pratique.model import DnsAnswer, DnsStatus, Question
 
@@ -38,6 +39,7 @@ class Message:
     mail_from: str = "<bounce@mailer.example>"
     client: str = "192.0.2.5"
     dns: Records = field(default_factory=dict)
+    remembered: bool = False  # its sender has written before; a hostile From is new in each message
 
     @property
     def size(self) -> int:
@@ -51,6 +53,7 @@ class Shape:
     name: str
     make: Callable[[int], Message]
     sizes: tuple[int, ...]
+    named: str = ""  # the trusted list has 300 more entries of this name, `{}` being their number
 
 
 SHAPES: list[Shape] = []
@@ -74,6 +77,15 @@ class Zone:
 
     def keep(self, questions: Iterable[Question]) -> None:
         """It forgets nothing."""
+
+
+def forget() -> None:
+    """Empties the caches of what messages contained, as for a message whose every name is new."""
+    for cached in (
+        *(claims._claim_again, shortlist.imitated, everyday.is_made_of_everyday_words),
+        *(lookalike.registrable, mailbox.to_a_labels, encoded_words._codecs_of),
+    ):
+        cached.cache_clear()
 
 
 # ---- the honest notice -------------------------------------------------------------------------------
@@ -110,7 +122,7 @@ def honest(size: int, canonicalization: str = "relaxed/relaxed") -> Message:
     lines = b"".join(name + b":" + value + b"\r\n" for name, value in fields) + b"\r\n"
     how = Sign(selector="s1", canonicalization=canonicalization, tags=tags)
     signature = sign(lines, how).removesuffix(lines).removesuffix(b"\r\n").partition(b":")[2]
-    return Message([(b"DKIM-Signature", signature), *fields], body, "<bounce@ternum-bfc.fr>")
+    return Message([(b"DKIM-Signature", signature), *fields], body, "<bounce@ternum-bfc.fr>", remembered=True)
 
 
 # ---- hostile parts -----------------------------------------------------------------------------------
@@ -145,6 +157,7 @@ def of_body(name: str, body: Callable[[int], bytes], *canonicalizations: str) ->
 def of_header(
     name: str, fields: Callable[[int], Sequence[Field]], sizes: tuple[int, ...] = HEADER_SIZES, signed: bool = True,
     fixed: dict[str, bytes] | None = None, dns: Records | None = None, mail_from: str = "<bounce@mailer.example>",
+    named: str = "",
 ) -> None:  # fmt: skip
     """A shape of header fields, which may fill all of the size but 1,500 octets; the rest is body."""
 
@@ -157,7 +170,7 @@ def of_header(
         finished = [(n, v.replace(b"@BH@", body_hash(body, "relaxed").encode())) for n, v in added]
         return Message([*finished, *signatures, *usual], body, mail_from, dns=dns or {})
 
-    SHAPES.append(Shape(name, make, sizes))
+    SHAPES.append(Shape(name, make, sizes, named))
 
 
 def many(name: bytes, value: bytes) -> Callable[[int], list[Field]]:
@@ -251,6 +264,25 @@ of_header("From: nobody, alert-", large(b"From", b"alert-"), (MEDIUM, LARGE), fi
 of_header("From: many short", many(b"From", b" " + AUTHOR))
 of_header("From: short, nobody", many(b"From", b" a@b.example"), fixed={"From": b""})
 
+# ---- From that claims nobody, and is new in each message ------------------------------------------------
+
+
+def of_from(name: str, *values: str, sizes: tuple[int, ...] = (MEDIUM,), named: str = "") -> None:
+    fields = [(b"From", b" " + value.encode()) for value in values]
+    of_header(f"From: nobody, {name}", lambda _: fields, sizes, fixed={"From": b""}, named=named)
+
+
+_MARKS = "".join(f"(=?utf-8?q?=E2=80=AE{n}?=)" for n in range(24))
+of_from("24 direction marks", _MARKS + " x@evil.example", sizes=(SMALL, MEDIUM))
+of_from("24 fields of a direction mark", *(f"\u202e{n}" for n in range(24)), sizes=(SMALL, MEDIUM))
+of_from("990 fields", *(f"é{n}" for n in range(990)))
+of_from("990 fields of direction marks", *(f"\u202e{n}" for n in range(990)))
+of_from("8170 ligatures and a direction mark", "\u202e" + "\ufdfa" * 8_170)
+of_from("1330 ligatures in quotes", '"' + "\ufdfa" * 1_330 + '" <x@evil.example>', sizes=(SMALL, MEDIUM))
+of_from("8000 marks in the wrong order", "\u0301\u0316" * 4_000)
+of_from("words of 300 names", "Plateforme Marches " * 3_000, named="Plateforme Marches {}")
+of_from("words of 300 names, three words", "Acheteo Marches Nord " * 2_714, named="Acheteo Marches Nord {}")
+
 # ---- Authentication-Results --------------------------------------------------------------------------
 
 AR = b"Authentication-Results"
@@ -275,6 +307,14 @@ STRANGER, OWN = b" v=1; a=rsa-sha256; d=a.example; ", b" v=1; a=rsa-sha256; d=te
 HASHES = b"h=from:subject; bh=YQ==; b=YQ=="
 
 
+TEN_OF_TEN: Records = {
+    ("evil.example", "TXT"): (b"v=spf1 " + b" ".join(b"mx:m%d.%%{l}.evil.example" % n for n in range(10)) + b" -all",),
+    **{(f"m{n}.a.evil.example", "MX"): tuple((i, f"h{n}{i}.victim.example") for i in range(10)) for n in range(10)},
+    **{(f"h{n}{i}.victim.example", "A"): ("10.0.0.1",) for n in range(10) for i in range(10)},
+}
+"""SPF of a domain that is not the platform's: a hundred hosts of a victim."""
+
+
 def ten(tags: bytes, *others: Field, selectors: bool = False) -> Callable[[int], list[Field]]:
     """As many signatures as are looked at, with the right body hash, and other fields."""
     values = [START + (tags.replace(b"s=s1", b"s=x%d" % n) if selectors else tags) for n in range(10)]
@@ -295,6 +335,11 @@ def and_large(piece: bytes) -> Callable[[int], list[Field]]:
 
 of_signatures("ten, real selector", ten(b"s=s1; h=from:subject; b=" + _GARBAGE), HEADER_SIZES)
 of_signatures("ten, ten selectors", ten(b"s=s1; h=from:subject; b=" + _GARBAGE, selectors=True), HEADER_SIZES)
+of_header(
+    "signatures: ten, random selectors, SPF of another domain",
+    lambda _: [(n, v.replace(b"s=s1", b"s=%x" % random.getrandbits(200))) for n, v in ten(SHORT)(0)],
+    HEADER_SIZES, signed=False, dns=TEN_OF_TEN, mail_from="<a@evil.example>",
+)  # fmt: skip
 of_signatures("ten, short", ten(SHORT), HEADER_SIZES)
 of_signatures("ten, too long for the key", ten(b"s=s1; h=from:subject; b=" + _LONG_GARBAGE), HEADER_SIZES)
 of_header("signatures: unaligned", many(SIGNATURE, STRANGER + b"s=s; " + HASHES))
@@ -394,6 +439,9 @@ of_spf("nested includes", b"v=spf1 include:i1.example", {
 of_spf("includes of 4000 mechanisms", terms("include:i%d.example"), {
     (f"i{n}.example", "TXT"): (b"v=spf1" + b" ip4:10.0.0.1" * 4_600 + b" -all",) for n in range(10)
 })  # fmt: skip
+of_header(
+    "spf: ten mx of ten, another domain", lambda _: [], (SMALL, MEDIUM), dns=TEN_OF_TEN, mail_from="<a@evil.example>"
+)
 of_spf("missing names", terms("a:x%d.example"))
 of_spf("records beside it", b"v=spf1 -all", {(EVIL, "TXT"): (b"v=spf1 -all", *(b"x" * 10,) * 5_000)})
 of_spf("two records", b"", {(EVIL, "TXT"): (b"v=spf1 -all",) * 5_000})
