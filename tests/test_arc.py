@@ -93,7 +93,7 @@ def by_dkimpy(message: bytes, zone: str) -> str:
 
     try:
         result = dkim.ARC(message).verify(dnsfunc=records)[0]
-    except Exception as problem:  # what it raises is in PITFALLS
+    except Exception as problem:  # what it raises is in library-notes#dkimpy
         return f"error: {problem!r}"
     return result.decode() if result else "ended"
 

@@ -875,7 +875,7 @@ def test_expiry() -> None:
 
 
 def test_the_service_imports_nothing_of_it() -> None:
-    """What only people need costs memory in every worker (PITFALLS, "Python")."""
+    """What only people need costs memory in every worker (library-notes#python)."""
     people = ["rich", "ruamel.yaml", "pratique.advice", "pratique.logbook", "pratique.cli.doctor",
               "pratique.cli.catalogue", "pratique.authentication.published", "pratique.authentication.spf_survey",
               "pratique.config.insertion", "pratique.resolver.probe"]  # fmt: skip

@@ -73,6 +73,26 @@ def test_every_reason_is_used() -> None:
     assert [r.name for r in Reason if f"Reason.{r.name}" not in code] == []
 
 
+def test_references_lead_to_an_anchor() -> None:
+    """Comments and corpus cases cite design#ANCHOR and library-notes#ANCHOR; nothing cites a page outside docs/."""
+    pages = {page: (ROOT / "docs" / f"{page}.md").read_text() for page in ("design", "library-notes")}
+    cited = subprocess.run(
+        ["git", "grep", "-ohE", "(design|library-notes)#[a-z0-9-]+", "--", "milter", "tests", "config"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\n")  # fmt: skip
+    references = {tuple(reference.split("#")) for reference in cited if "#" in reference}
+    assert len(references) > 20
+    assert sorted((page, anchor) for page, anchor in references if f'<a id="{anchor}">' not in pages[page]) == []
+
+
+def test_nothing_cites_a_page_that_is_not_here() -> None:
+    found = subprocess.run(
+        ["git", "grep", "-lE", "DESIGN §|PIT[F]ALLS", "--", ".", ":!CHANGELOG.md", ":!tests/test_documents.py"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout) == (1, "")
+
+
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
 def test_links_lead_somewhere(link: str) -> None:
     assert (ROOT / link).exists()

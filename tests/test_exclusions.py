@@ -1,4 +1,4 @@
-"""Every rule of DESIGN §2 matters: a forgery turns `verified` when the rule is taken out, and only then.
+"""Every rule of design#decision matters: a forgery turns `verified` when the rule is taken out, and only then.
 
 Each rule is taken out of a copy of the source, one at a time, by replacing its text; the cases of all rules
 then run on that copy. A rule whose text is no longer found fails here: it has moved, and this table must.

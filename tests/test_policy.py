@@ -57,7 +57,7 @@ def with_networks(require: Require, listed: bool) -> Entry:
 @pytest.mark.parametrize(("dkim", "spf", "network"), EVERY)
 @pytest.mark.parametrize("listed", [True, False])
 def test_requirement(dkim: Truth, spf: Truth, network: bool, listed: bool) -> None:
-    """DESIGN §2, Requirement, said once more in numbers: 0 false, 1 unknown, 2 true."""
+    """design#requirement, said once more in numbers: 0 false, 1 unknown, 2 true."""
     if network and not listed:
         return  # there is no network to be in
     found = {r: requirement(with_networks(r, listed), evidence(dkim, spf, network)).value for r in Require}

@@ -62,7 +62,7 @@ class Deviation(NamedTuple):
 NO_LOCAL_PART = Deviation(
     "fail", "none", "MAIL FROM <@example.net> is no address (RFC 5321 §4.1.2): refused, not read as postmaster@"
 )
-BODY_LENGTH = Deviation("pass", "body-length-tag", "l= does not count (DESIGN §2): anyone can append to the body")
+BODY_LENGTH = Deviation("pass", "body-length-tag", "l= does not count (design#decision): anyone can append to the body")
 PAGE_LAYOUT = Deviation(
     "pass", "body-hash-mismatch", "the RFC's layout changed the message: two blanks after `game.`, and other folds"
 )

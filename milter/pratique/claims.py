@@ -30,7 +30,7 @@ def find_claim(
 ) -> Claim:
     """The claim of a message.
 
-    The order is that of DESIGN §2: no single reading (row 2), a listed address (3-5), another address of a
+    The order is that of design#decision: no single reading (row 2), a listed address (3-5), another address of a
     trusted domain (6-7), an imitation (8), nothing (9).
     """
     values = [field.value for field in header.all(b"from")]
@@ -79,7 +79,7 @@ def _ambiguous(values: Iterable[bytes], problem: Reason, senders: TrustedList) -
 
 
 def _imitation(mailbox: Mailbox, senders: TrustedList) -> Claim:
-    """Another address that is made to look like a trusted sender (DESIGN §2, row 8)."""
+    """Another address that is made to look like a trusted sender (design#decision, row 8)."""
     address = mailbox.address
     shown = visible.seen(mailbox.display)
     if entry := _named(shown, senders, address.domain):

@@ -124,7 +124,7 @@ def internal_error(session: Session, header: Header, settings: Settings, now: da
 
 
 def why_ours(session: Session, header: Header, settings: Settings) -> Because | None:
-    """Mail of our own users and hosts, or already judged by another MX host of ours: DESIGN §2, row 1.
+    """Mail of our own users and hosts, or already judged by another MX host of ours: design#decision, row 1.
 
     It is the client that connected that counts, whatever a Received field says; and a relay, which brings the mail
     of others, is none of our own, even inside `local_networks`.

@@ -117,7 +117,7 @@ def watched(own: str) -> frozenset[bytes]:
 
 
 def strip(header: Header, settings: Settings, mta: str, keep: HeaderField | None = None) -> list[HeaderEdit]:
-    """Deletions of every field that only we may write (DESIGN §3), the highest index of a name first,
+    """Deletions of every field that only we may write (design#forged-fields), the highest index of a name first,
     because each deletion shifts the indices after it.
 
     `keep` is the field of a trusted host; its Authentication-Results are kept along with it.

@@ -38,7 +38,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 class Verdict(StrEnum):
-    """What Pratique says of a message (DESIGN §2)."""
+    """What Pratique says of a message (design#decision)."""
 
     VERIFIED = "verified"  # a listed address, and the entry's requirement is met
     UNVERIFIED = "unverified"  # claims a trusted sender and does not prove it
@@ -307,7 +307,7 @@ class Entry:
         )
 
     def counts_domain(self, domain: str, from_domain: str) -> bool:
-        """Whether an authenticated domain is aligned with a From domain under this entry (DESIGN §2)."""
+        """Whether an authenticated domain is aligned with a From domain under this entry (design#alignment)."""
         if self.evidence_domains:
             return domain in self.evidence_domains
         if self.alignment is Alignment.STRICT:

@@ -1,6 +1,6 @@
 """The decision: claim and evidence in, verdict and reason out.
 
-Rules of this module: one pure function, in the order of the table in DESIGN §2, in three-valued logic.
+Rules of this module: one pure function, in the order of the table in design#decision, in three-valued logic.
 `verified` is returned at exactly one place.
 """
 

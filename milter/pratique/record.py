@@ -1,4 +1,4 @@
-"""A decision as one log line (DESIGN §6).
+"""A decision as one log line (design#log-line).
 
 Rules of this module: pure; keys are fixed and in a fixed order; every value is bounded and quoted, so that
 nothing in a message can add a line or a field.

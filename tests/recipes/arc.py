@@ -239,7 +239,7 @@ arc_case(
     passed(FORWARDER),
     replace(ONE, results="mx.forwarder.example; dkim=pass header.d=operator.example"),
     senders={"ternum-bfc": {"signers": ["operator.example"]}},
-    source="DESIGN §2",
+    source="design#evidence-arc",
 )
 
 # ---- must not be verified: who sealed -----------------------------------------------------------------------------
@@ -340,7 +340,7 @@ arc_case(
     refused("arc-no-aligned-pass", "neutral"),
     replace(ONE, results="mx.forwarder.example; dkim=pass header.d=old.ternum-bfc.fr"),
     senders={"ternum-bfc": {"evidence_domains": ["ternum-bfc.fr"]}},
-    source="DESIGN §2",
+    source="design#evidence-arc",
 )
 for require in ("dkim", "spf", "all"):
     arc_case(
@@ -349,7 +349,7 @@ for require in ("dkim", "spf", "all"):
         unverified(NO_PASS, arc={"result": "none", "counts": False}),
         ONE,
         senders={"ternum-bfc": {"require": require}},
-        source="DESIGN §2",
+        source="design#evidence-arc",
     )
 
 # ---- … the chain --------------------------------------------------------------------------------------------------
@@ -443,7 +443,7 @@ arc_case(
     "results of 20 kB",
     refused("signature-too-large"),
     replace(ONE, results=f"{DKIM_PASS}; spf=neutral smtp.mailfrom={'x' * 20_000}@mailer.example"),
-    source="DESIGN §4, limits",
+    source="design#limits",
 )
 arc_case(
     "no-arc-junk",
@@ -582,14 +582,14 @@ arc_case(
     "a set that is too large",
     refused("signature-too-large"),
     replace(ONE, seal={"z": "x" * 20000}),
-    source="DESIGN §2",
+    source="design#evidence-arc",
 )
 arc_case(
     "no-arc-blanks",
     "a set with a long run of blanks",
     refused("signature-too-large"),
     replace(ONE, seal={"z": "x" + " " * 200 + "x"}),
-    source="DESIGN §2",
+    source="design#evidence-arc",
 )
 for name, proves, reason, tags in [
     ("test-key", "a key in test mode", "key-test-mode", {"t": "y"}),

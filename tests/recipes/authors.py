@@ -73,7 +73,7 @@ spf_case(
 spf_case(
     "from-wildcard",
     "an address that fits a pattern of the list",
-    "DESIGN §4",
+    "design#configuration",
     verified("spf"),
     author="Alerte-2026-11@ternum-bfc.fr",
     senders={"ternum-bfc": {"addresses": ["alerte-*@ternum-bfc.fr"]}},
@@ -81,7 +81,7 @@ spf_case(
 spf_case(
     "from-whole-domain",
     "any mailbox, where the entry trusts the whole domain",
-    "DESIGN §4, whole_domain",
+    "design#addresses, whole_domain",
     verified("spf"),
     author="n.importe.qui@ternum-bfc.fr",
     senders={"ternum-bfc": {"addresses": ["*@ternum-bfc.fr"], "whole_domain": True}},
@@ -126,7 +126,7 @@ for name, author, reason, why, source in [
     ("open-comment", f"{TERNUM} (Ternum", "malformed-from", "a comment that does not end", CHEN),
     ("open-comment-in-domain", f"{TERNUM}(.evil.example", "malformed-from", "a comment that opens within the domain", "CVE-2020-12272"),
     ("comment-joins", f"{TERNUM}(x)evil.example", "malformed-from", "a comment that some readers take out and others end at", "nodemailer 9.1.0, advisory on comments"),
-    ("deep-comments", f"{'(' * 40}x{')' * 40} {TERNUM}", "malformed-from", "comments nested without measure", "PITFALLS, Python"),
+    ("deep-comments", f"{'(' * 40}x{')' * 40} {TERNUM}", "malformed-from", "comments nested without measure", "library-notes#python"),
     ("closing-angle", f"{TERNUM}>", "malformed-from", "an angle bracket that did not open", "OpenDMARC pull request 174"),
     ("unclosed-angle", f"<{TERNUM} x", "malformed-from", "an angle bracket that does not close", CHEN),
     ("blanks-in-local-part", "ne pas repondre@ternum-bfc.fr", "malformed-from", "a local part of three words, which some readers put together", SYNTAX),
@@ -139,15 +139,15 @@ for name, author, reason, why, source in [
     ("encoded-domain", "nepasrepondre@=?utf-8?q?ternum-bfc.fr?=", "invalid-domain", "an encoded word as domain", "RFC 2047 §5"),
     ("encoded-address", "Ternum <=?utf-8?q?nepasrepondre=40ternum-bfc.fr?=>", "malformed-from", "an encoded word as the whole address", "Indy10, encoded words in e-mail address"),
     ("mailsploit", "=?utf-8?b?bmVwYXNyZXBvbmRyZUB0ZXJudW0tYmZjLmZy?==?utf-8?Q?=00?=@evil.example", "encoded-word-in-address", "the listed address and a NUL, encoded, as local part of another", "Mailsploit (Haddouche 2017)"),
-    ("full-width", "nepasrepondre@ternum－bfc.fr", "invalid-domain", "a full-width hyphen, which mapping would turn into ASCII", "PITFALLS, Python"),
+    ("full-width", "nepasrepondre@ternum－bfc.fr", "invalid-domain", "a full-width hyphen, which mapping would turn into ASCII", "library-notes#python"),
     ("foreign-hyphen", "nepasrepondre@ternum\u2010bfc.fr", "invalid-domain", "a hyphen of another kind, which looks the same", "Unicode TR 39 §4"),
     ("ideographic-dot", "nepasrepondre@ternum-bfc。fr", "invalid-domain", "an ideographic full stop, which IDNA mapping would turn into a dot", "RFC 3490 §3.1; RFC 5895 §2"),
     ("zero-width", "nepasrepondre@ternum\u200b-bfc.fr", "invalid-domain", "a zero-width space within the domain", "Shen et al. 2021"),
-    ("kelvin", "ne_pas_repondre@ternum-bfc.fr\u2028", "control-character", "a Unicode line separator", "PITFALLS, Python"),
+    ("kelvin", "ne_pas_repondre@ternum-bfc.fr\u2028", "control-character", "a Unicode line separator", "library-notes#python"),
     ("next-line", f"x\u0085 <{TERNUM}>", "control-character", "a C1 control that some readers take for a line end", "Unicode TR 13"),
     ("bidi", f"\u202etnaifnoc\u202c <{TERNUM}>", "control-character", "marks that turn the direction of text", "Shen et al. 2021; CVE-2021-42574"),
     ("invalid-utf8", f"Num\udce9riques <{TERNUM}>", "invalid-utf8", "a byte that is not UTF-8", "RFC 6532 §3.1"),
-    ("too-long", f'"{"x" * 5000}" <{TERNUM}>', "from-too-long", "a field of absurd length", "PITFALLS, Postfix"),
+    ("too-long", f'"{"x" * 5000}" <{TERNUM}>', "from-too-long", "a field of absurd length", "library-notes#postfix-header"),
 ]:  # fmt: skip
     spf_case(
         f"no-from-{name}",
@@ -167,7 +167,7 @@ spf_case(
 spf_case(
     "no-from-kelvin-sign",
     "a Kelvin sign in the domain, which lower case would turn into k",
-    "PITFALLS, Python; RFC 5891 §5.2",
+    "library-notes#python; RFC 5891 §5.2",
     ambiguous("invalid-domain", "kelvin"),
     author="avis@\u212aelvin.example",
     senders={"kelvin": {"name": "Kelvin avis", "domain": "kelvin.example", "addresses": ["avis@kelvin.example"]}},
@@ -214,7 +214,7 @@ signed_case(
 case(
     "no-from-beyond-limits",
     "a listed From behind more fields than are read is noticed",
-    "DESIGN §4, limits",
+    "design#limits",
     on_top(f"From: {EVIL}\r\n" + "\r\n".join(f"X-{i}: x" for i in range(60)), message(TERNUM)),
     "",
     unverified("several-from-fields"),
@@ -256,16 +256,16 @@ case(
 
 DRESSED = {"reason": "display-name-imitates"}
 INSIDERS: Rows = [
-    ("unlisted", "Kollega <anna@visma.com>", {"reason": None}, "a colleague at Visma whose mailbox is not on the list", "DESIGN §2, row 6"),
+    ("unlisted", "Kollega <anna@visma.com>", {"reason": None}, "a colleague at Visma whose mailbox is not on the list", "design#decision, row 6"),
     ("unlisted-dressed-up", f'"{OPIC}" <anna@visma.com>', DRESSED, "a colleague dressed up as the listed mailbox", "issue 3"),
     ("unlisted-platform-name", "Visma Opic <anna@visma.com>", DRESSED, "a colleague dressed up as the platform", "issue 3"),
     ("unlisted-comment", f"anna@visma.com ({OPIC})", DRESSED, "a colleague with the listed mailbox in a comment", "rspamd issue 5245"),
-    ("unlisted-hyphen", "noreply-opic@visma.com", {}, "hyphens, dots and underscores in a local part matter", "DESIGN §2, addresses"),
-    ("unlisted-subdomain", "noreply.opic@mail.visma.com", {}, "a listed mailbox's name at a sub-domain", "DESIGN §4: an address is exact"),
+    ("unlisted-hyphen", "noreply-opic@visma.com", {}, "hyphens, dots and underscores in a local part matter", "design#addresses"),
+    ("unlisted-subdomain", "noreply.opic@mail.visma.com", {}, "a listed mailbox's name at a sub-domain", "design#addresses, an address is exact"),
     ("unlisted-quoted-blank", '"noreply.opic "@visma.com', {}, "a blank within the quotes of a local part makes another mailbox", "RFC 5321 §4.1.2"),
     ("unlisted-quoted-address", '"x@evil.example x"@visma.com', {}, "an address within the quotes of a local part is no domain", "GHSA-mm7p-fcc7-pg87"),
     ("unlisted-cyrillic", "noreply.\u043epic@visma.com", {}, "a Cyrillic o in a local part makes another mailbox", "Unicode TR 39 §4"),
-    ("unlisted-kelvin", "noreply.upphandlings\u212aoll@visma.com", {}, "a Kelvin sign is not folded to k", "PITFALLS, Python"),
+    ("unlisted-kelvin", "noreply.upphandlings\u212aoll@visma.com", {}, "a Kelvin sign is not folded to k", "library-notes#python"),
 ]  # fmt: skip
 for name, author, expected, why, source in INSIDERS:
     signed_case(name, why, source, unlisted(**expected), data=message(author), how={"domain": "visma.com"})
@@ -280,7 +280,7 @@ signed_case(
 spf_case(
     "unlisted-spf",
     "a colleague proven by SPF, and the listed mailbox as MAIL FROM",
-    "DESIGN §2: the claim is From",
+    "design#claim, the claim is From",
     unlisted("spf", reason=None),
     author="anna@visma.com",
     session=session("noreply.opic@unlisted-spf.visma.com", SERVER),
@@ -288,7 +288,7 @@ spf_case(
 spf_case(
     "unlisted-wildcard",
     "a pattern of the list does not reach over an @",
-    "DESIGN §4",
+    "design#configuration",
     unlisted("spf", "ternum-bfc"),
     author='"alerte-x@evil.example"@ternum-bfc.fr',
     senders={"ternum-bfc": {"addresses": ["alerte-*@ternum-bfc.fr"]}},
@@ -296,7 +296,7 @@ spf_case(
 spf_case(
     "unlisted-whole-domain",
     "who trusts the whole domain does not trust its sub-domains",
-    "DESIGN §4: of that very domain",
+    "design#addresses, of that very domain",
     unlisted("spf", "ternum-bfc"),
     author="x@stagiaires.ternum-bfc.fr",
     senders={"ternum-bfc": {"addresses": ["*@ternum-bfc.fr"], "whole_domain": True}},
@@ -304,7 +304,7 @@ spf_case(
 case(
     "no-unlisted-forged",
     "a forged colleague",
-    "DESIGN §2, row 7",
+    "design#decision, row 7",
     message("anna@visma.com"),
     "",
     unverified("no-aligned-pass", "visma-opic"),
@@ -331,7 +331,7 @@ case(
 for name, field, source in [
     ("sender", "Sender", "espoofer server_a12"),
     ("resent-from", "Resent-From", "espoofer server_a13"),
-    ("subject", "Subject", "DESIGN §2: a claim is what From says"),
+    ("subject", "Subject", "design#claim, a claim is what From says"),
 ]:
     data = message(f"Soldes <{EVIL}>", **{field.replace("-", "_"): f"Visma Opic <{OPIC}>"})
     case(f"unclaimed-{name}", f"a listed address in {field} claims nothing", source, data, "", unclaimed())

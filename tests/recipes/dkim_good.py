@@ -53,7 +53,7 @@ PARTS = (
 signed_case(
     "dkim-attached-message",
     "the header of an attached message is body: no From of this message, and nothing of it is deleted",
-    "DESIGN §3; RFC 2046 §5.2.1",
+    "design#forged-fields; RFC 2046 §5.2.1",
     verified("dkim", edits=[{"op": "insert"}, {"op": "insert"}]),
     data=message(body=PARTS, Content_Type='multipart/mixed; boundary="b"'),
 )
@@ -64,7 +64,7 @@ BODY_HASH = base64.b64encode(hashlib.sha256(TEXT.encode()).digest()).decode()
 
 for name, why, source, fields in [
     ("8-bit", "an 8-bit body and an unencoded UTF-8 display name", "RFC 6532", {"author": f'"Territoires Numériques" <{TERNUM}>', "body": "Été à la mairie\r\n"}),
-    ("no-subject", "a message without Subject need not sign one", "DESIGN §2: Subject present and not in h=", {"Subject": ""}),
+    ("no-subject", "a message without Subject need not sign one", "design#evidence-dkim: Subject present and not in h=", {"Subject": ""}),
 ]:  # fmt: skip
     signed_case(f"dkim-{name}", why, source, verified("dkim"), data=message(**fields))
 signed_case(
@@ -106,7 +106,7 @@ for name, why, source, how in BY_FIELD:
 case(
     "dkim-blank-after-b",
     "blanks round the value of b= are not hashed",
-    "RFC 6376 §3.7; PITFALLS, dkimpy",
+    "RFC 6376 §3.7; library-notes#dkimpy",
     swap(
         sign(message(), Sign(selector="dkim-blank-after-b", canonicalization="simple/simple", tail=";\r\n\tr=y")),
         ";\r\n\tr=y",
@@ -118,7 +118,7 @@ case(
 signed_case(
     "dkim-all-signed",
     "where Reply-To and Content-Type are signed there is nothing to remark",
-    "DESIGN §2",
+    "design#evidence-dkim",
     verified("dkim", dkim=[COUNTS | {"reason": None}]),
     data=message(Reply_To=TERNUM),
     how={"signed": (*SIGNED, "Reply-To")},
@@ -133,14 +133,14 @@ signed_case(
 signed_case(
     "dkim-content-type-unsigned",
     "an unsigned Content-Type counts, and is reported",
-    "DESIGN §2; dkim_verifier, unsigned_header-content-type",
+    "design#evidence-dkim; dkim_verifier, unsigned_header-content-type",
     verified("dkim", dkim=[COUNTS | {"reason": "content-type-not-signed"}]),
     how={"signed": ("From", "To", "Subject", "Date")},
 )
 signed_case(
     "dkim-reply-to-unsigned",
     "a Reply-To that the platform did not sign counts, and is reported: it may have been added",
-    "mailcow issue 648; DESIGN §2 excludes second copies only",
+    "mailcow issue 648; design#evidence-dkim excludes second copies only",
     verified("dkim", dkim=[COUNTS | {"reason": "reply-to-not-signed"}]),
     top="Reply-To: voleur@evil.example",
 )
@@ -159,7 +159,7 @@ signed_case(
 signed_case(
     "dkim-subdomain-signs",
     "d= may be a sub-domain of the entry's domain",
-    "DESIGN §2, aligned",
+    "design#alignment",
     verified("dkim"),
     how={"domain": "mail.ternum-bfc.fr"},
 )
@@ -174,14 +174,14 @@ signed_case(
 signed_case(
     "dkim-strict",
     "alignment: strict, signed by the very domain of the address",
-    "DESIGN §2, aligned",
+    "design#alignment",
     verified("dkim"),
     senders={"ternum-bfc": {"alignment": "strict"}},
 )
 signed_case(
     "dkim-by-listed-signer",
     "the entry's `signers` may sign with their own d=",
-    "DESIGN §2",
+    "design#evidence-dkim",
     verified("dkim"),
     how={"domain": "operator.example"},
     senders={"ternum-bfc": {"signers": ["operator.example"]}},
@@ -189,7 +189,7 @@ signed_case(
 signed_case(
     "dkim-evidence-domain",
     "a signature of the one domain that evidence_domains names",
-    "DESIGN §2",
+    "design#evidence-dkim",
     verified("dkim"),
     how={"domain": "mail.ternum-bfc.fr"},
     senders={"ternum-bfc": {"evidence_domains": ["mail.ternum-bfc.fr"]}},
@@ -197,7 +197,7 @@ signed_case(
 signed_case(
     "dkim-require-dkim",
     "require: dkim is met by DKIM",
-    "DESIGN §2",
+    "design#evidence-dkim",
     verified("dkim"),
     senders={"ternum-bfc": {"require": "dkim"}},
 )
@@ -254,7 +254,7 @@ two(
 two(
     "dkim-signed-by-provider-too",
     "the mail provider's own signature on top of the platform's",
-    "RFC 6376 §8.14; DESIGN §2",
+    "RFC 6376 §8.14; design#evidence-dkim",
     Sign("sendgrid.net", "dkim-provider"),
     Sign(selector="dkim-customer"),
     key("dkim-customer") + key("dkim-provider", domain="sendgrid.net"),
@@ -264,7 +264,7 @@ two(
 case(
     "dkim-aligned-behind-eleven",
     "aligned signatures are looked at first, however many others stand above",
-    "DESIGN §2; OpenDKIM issue 271",
+    "design#evidence-dkim; OpenDKIM issue 271",
     "".join(f"DKIM-Signature: v=1; a=rsa-sha256; d=x{i}.example; s=s; h=from; bh=; b=\r\n" for i in range(11)).encode()
     + sign(message(), Sign(selector="dkim-behind-eleven")),
     key("dkim-behind-eleven"),

@@ -23,7 +23,7 @@ UNCLAIMED = {"op": "insert", "name": OURS, "index": 0, "value": "unclaimed; host
 case(
     "forged-fields",
     "every incoming X-Trusted-Sender is deleted, the highest index first",
-    "DESIGN §3; OpenDKIM issue 185",
+    "design#forged-fields; OpenDKIM issue 185",
     on_top(
         "X-Trusted-Sender: verified; sender=ternum-bfc\r\nx-trusted-SENDER:\r\n verified\r\nX-Trusted-Sender : verified",
         NEWS,
@@ -34,7 +34,7 @@ case(
 case(
     "forged-spellings",
     "with a tab before the colon, empty, in octets that are no UTF-8, at the very end of the header",
-    "DESIGN §3; RFC 5322 §4.5",
+    "design#forged-fields; RFC 5322 §4.5",
     on_top("X-TRUSTED-SENDER\t:verified\r\nX-Trusted-Sender:", NEWS).replace(
         b"\r\n\r\n", b"\r\nX-Trusted-Sender \t: verified\xff\r\n\t; by=dkim\r\n\r\n", 1
     ),
@@ -44,7 +44,7 @@ case(
 case(
     "forged-many-fields",
     "forged fields beyond the limits are deleted all the same, and nothing is verified",
-    "DESIGN §4, limits",
+    "design#limits",
     on_top(
         "".join(f"X-{i}: x\r\n" for i in range(60)) + "X-Trusted-Sender: verified",
         sign(message(), Sign(selector="forged-many")),
@@ -56,7 +56,7 @@ case(
 case(
     "forged-renamed",
     "where `header` renames the field, the default name is deleted too",
-    "DESIGN §3",
+    "design#forged-fields",
     on_top("X-Trusted-Sender: verified\r\nX-Licence: verified", NEWS),
     "",
     unclaimed(edits=[*gone(OURS, 1), *gone("X-Licence", 1), {"op": "insert", "name": "X-Licence"}]),
@@ -65,7 +65,7 @@ case(
 case(
     "forged-observed",
     "in observe mode too, and where it says that it was observed",
-    "DESIGN §3, observe",
+    "design#observe",
     on_top("X-Trusted-Sender: observed; would=verified; host=mx1.example.org", NEWS),
     "",
     unclaimed(edits=[*gone(OURS, 1), {"op": "insert", "value": "observed; would=unclaimed; host=mx1.example.org"}]),
@@ -74,7 +74,7 @@ case(
 case(
     "forged-on-verified",
     "on a genuine message, above and below what is signed",
-    "DESIGN §3",
+    "design#forged-fields",
     on_top(
         "X-Trusted-Sender: verified; sender=visma-opic\r\nAuthentication-Results: mx1.example.org; dkim=pass",
         sign(message(X_Trusted_Sender="verified; by=network"), Sign(selector="forged-on-verified")),
@@ -85,7 +85,7 @@ case(
 case(
     "forged-similar",
     "fields that are only called like ours stay",
-    "DESIGN §3",
+    "design#forged-fields",
     on_top(
         "X-Trusted-Senders: a\r\nX-Trusted-Sender-Old: verified\r\nXX-Trusted-Sender: verified\r\n"
         "X-Trusted_Sender: verified\r\nTrusted-Sender: verified\r\nX-Authentication-Results: mx1.example.org; dkim=pass",
@@ -120,7 +120,7 @@ case(
 case(
     "forged-results-kept",
     "strip_authentication_results: no",
-    "DESIGN §4",
+    "design#configuration",
     on_top("Authentication-Results: mx1.example.org; dkim=pass", NEWS),
     "",
     unclaimed(edits=[{"op": "insert"}]),
@@ -131,18 +131,18 @@ for name, field, deleted, why, source in [
     ("commented", "Authentication-Results: (a (b) \\) c) mx1.example.org (d) / (e) 1 (f); dkim=pass", True, "nested comments round our name and the version", "RFC 8601 §2.2; arc_test_suite issue 25"),
     ("quoted-pair", 'Authentication-Results: "mx1\\.example.org"; dkim=pass', True, "our name with an escaped dot within quotes", "RFC 8601 §2.2; RFC 2045 §5.1"),
     ("final-dot", "Authentication-Results: mx1.example.org.; dkim=pass", True, "our name with a final dot", "RFC 8601 §2.5"),
-    ("no-semicolon", "Authentication-Results: mx1.example.org dkim=pass header.d=ternum-bfc.fr", True, "our name without a semicolon: it cannot be parsed", "DESIGN §3; authres_status issue 86"),
-    ("encoded", "Authentication-Results: =?utf-8?q?mx1.example.org?=; dkim=pass", True, "our name as an encoded word: it cannot be parsed", "DESIGN §3; RFC 2047 §5"),
-    ("not-utf-8", "Authentication-Results: mx1.example.org \udcff; dkim=pass", True, "our name and an octet that is not UTF-8", "DESIGN §3"),
-    ("blank-inside", "Authentication-Results: mx1 .example.org; dkim=pass", True, "our name with a blank in it: it cannot be parsed", "DESIGN §3"),
+    ("no-semicolon", "Authentication-Results: mx1.example.org dkim=pass header.d=ternum-bfc.fr", True, "our name without a semicolon: it cannot be parsed", "design#forged-fields; authres_status issue 86"),
+    ("encoded", "Authentication-Results: =?utf-8?q?mx1.example.org?=; dkim=pass", True, "our name as an encoded word: it cannot be parsed", "design#forged-fields; RFC 2047 §5"),
+    ("not-utf-8", "Authentication-Results: mx1.example.org \udcff; dkim=pass", True, "our name and an octet that is not UTF-8", "design#forged-fields"),
+    ("blank-inside", "Authentication-Results: mx1 .example.org; dkim=pass", True, "our name with a blank in it: it cannot be parsed", "design#forged-fields"),
     ("job-id", 'Authentication-Results: "mx1.example.org/4Q1"; dkim=pass', True, "our name with a job id, as OpenDKIM writes it", "opendkim.conf(5), AuthservIDWithJobID"),
-    ("foreign-dot", "Authentication-Results: mx1\u3002example.org; dkim=pass", True, "our name with an ideographic full stop", "DESIGN §3; RFC 8616 §4"),
+    ("foreign-dot", "Authentication-Results: mx1\u3002example.org; dkim=pass", True, "our name with an ideographic full stop", "design#forged-fields; RFC 8616 §4"),
     ("encoded-dots", "Authentication-Results: =?utf-8?q?mx1=2Eexample=2Eorg?=; dkim=pass", True, "our name as an encoded word, its dots encoded too", "RFC 5228 §2.7.2: Sieve compares decoded text"),
     ("encoded-base64", "Authentication-Results: =?utf-8?b?bXgxLmV4YW1wbGUub3Jn?=; dkim=pass header.d=visma.com", True, "our name in base64", "RFC 5228 §2.7.2"),
     ("encoded-whole", "Authentication-Results: =?utf-8?b?bXgxLmV4YW1wbGUub3JnOyBka2ltPXBhc3M=?=", True, "a value that is all encoded", "RFC 5228 §2.7.2"),
     ("encoded-parts", "Authentication-Results: =?utf-8?q?mx1=2E?=\r\n =?utf-8?b?ZXhhbXBsZS5vcmc=?=; dkim=pass", True, "our name in two encoded words", "RFC 2047 §6.2"),
     ("encoded-in-quotes", 'Authentication-Results: "=?utf-8?q?mx1=2Eexample=2Eorg?="; dkim=pass', True, "our name as an encoded word within quotes", "RFC 5228 §2.7.2"),
-    ("encoded-other", "Authentication-Results: =?utf-8?q?mx9=2Eexample=2Eorg?=; dkim=pass", False, "somebody else's name as an encoded word", "DESIGN §3"),
+    ("encoded-other", "Authentication-Results: =?utf-8?q?mx9=2Eexample=2Eorg?=; dkim=pass", False, "somebody else's name as an encoded word", "design#forged-fields"),
     ("encoded-reason", 'Authentication-Results: other.example; dkim=fail reason="=?utf-8?q?mx1=2Eexample=2Eorg?="', False, "an encoded word in somebody else's reason", "RFC 8601 §2.2"),
     ("name-in-comment", "Authentication-Results: (mx1.example.org) other.example; dkim=pass", False, "somebody else's name, and ours in a comment", "RFC 8601 §2.2"),
     ("without-name", "Authentication-Results: dkim=pass header.d=ternum-bfc.fr", False, "results without any name stay: they are not by us", "rspamd issue 2178"),
@@ -176,7 +176,7 @@ for name, data, edits in [
 case(
     "tagged-subject-honest",
     "mail that claims nothing keeps its Subject",
-    "DESIGN §4, subject_tag",
+    "design#configuration, subject_tag",
     NEWS,
     "",
     unclaimed(edits=[{"op": "insert", "name": OURS}]),
@@ -189,7 +189,7 @@ for name, client in [("local", "127.0.0.1"), ("local-mapped", "::ffff:127.0.0.1"
     case(
         f"unchecked-{name}",
         "a client of local_networks is not judged; forged fields go",
-        "DESIGN §2, row 1",
+        "design#decision, row 1",
         on_top("X-Trusted-Sender: verified", message()),
         "",
         {"verdict": "unchecked", "action": "none", "sender": None, "edits": gone(OURS, 1)},
@@ -200,7 +200,7 @@ JUDGED = "X-Trusted-Sender: verified; sender=ternum-bfc; by=dkim; host=mx2.examp
 case(
     "unchecked-trusted-host",
     "the field of another MX host of ours is kept, what lies below it goes",
-    "DESIGN §2, row 1",
+    "design#decision, row 1",
     on_top(f"{JUDGED}\r\nX-Trusted-Sender: verified", message()),
     "",
     {"verdict": "unchecked", "edits": gone(OURS, 2)},
@@ -210,7 +210,7 @@ case(
 case(
     "unchecked-trusted-host-unverified",
     "another MX host's verdict is kept whatever it is, and its Authentication-Results",
-    "DESIGN §2, row 1",
+    "design#decision, row 1",
     on_top(
         "X-Trusted-Sender: unverified; sender=ternum-bfc; reason=no-aligned-pass; host=MX2.example.org\r\n"
         "Authentication-Results: mx1.example.org; dkim=none",
@@ -229,12 +229,19 @@ for name, field, client, why in [
     expected = unverified("no-aligned-pass", edits=[*gone(OURS, 1), {"op": "insert"}, {"op": "insert"}])
     facts = session(client=client)
     case(
-        f"no-trusted-host-{name}", why, "DESIGN §3", on_top(field, message()), "", expected, session=facts, config=HOSTS
+        f"no-trusted-host-{name}",
+        why,
+        "design#forged-fields",
+        on_top(field, message()),
+        "",
+        expected,
+        session=facts,
+        config=HOSTS,
     )
 case(
     "no-trusted-host-second",
     "a listed host's field below one of a stranger",
-    "DESIGN §2, row 1",
+    "design#decision, row 1",
     on_top(f"X-Trusted-Sender: unclaimed; host=mx9.example.org\r\n{JUDGED}", message()),
     "",
     unverified("no-aligned-pass", edits=[*gone(OURS, 2, 1), {"op": "insert"}, {"op": "insert"}]),

@@ -8,7 +8,7 @@ from recipes import EVIL, TERNUM, ambiguous, case, imitation, key, message, sign
 
 from harness.signing import Sign, sign
 
-ROW_8 = "DESIGN §2, row 8"
+ROW_8 = "design#decision, row 8"
 NAME, LOCAL, DOMAIN = "display-name-imitates", "local-part-imitates", "domain-imitates"
 
 # ---- names, comments, local parts ------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ for name, author, reason, sender, source in [
     ("brackets-in-local-part", f'"Ternum <{TERNUM}>"@evil.example', LOCAL, "ternum-bfc", "OpenDMARC issue 243"),
     ("name-as-local-part", "visma.opic@evil.example", None, "visma-opic", "Shen et al. 2021"),
     ("percent", "nepasrepondre%ternum-bfc.fr@evil.example", LOCAL, "ternum-bfc", "RFC 5321 §7.1; RFC 1123 §5.2.16"),
-    ("domain-as-label", "x@ternum-bfc.fr.example", DOMAIN, "ternum-bfc", "DESIGN §2: label by label"),
+    ("domain-as-label", "x@ternum-bfc.fr.example", DOMAIN, "ternum-bfc", "design#alignment, label by label"),
     ("literal", "nepasrepondre@[ternum-bfc.fr]", None, "ternum-bfc", "RFC 5321 §4.1.3"),
     ("comment-in-domain", "nepasrepondre@ternum-bfc.fr(x).evil.example", DOMAIN, "ternum-bfc", "CVE-2020-12272"),
 ]:  # fmt: skip
@@ -95,11 +95,11 @@ for name, platform, author, expected, why in [
 ]:
     shown = {"unclaimed-short-name-alike": "Daro", "imitation-short-name-bare": "DEPOT"}.get(name, platform)
     changes = {"ternum-bfc": {"name": platform}}
-    case(name, why, "DESIGN §2, row 8", message(f"{shown} <{author}>"), "", expected, senders=changes)
+    case(name, why, "design#decision, row 8", message(f"{shown} <{author}>"), "", expected, senders=changes)
 signed_case(
     "imitation-domain-signed",
     "a near domain is one all the same where SPF and DKIM pass for it: nothing is looked up",
-    "Shen et al. 2021; DESIGN §2, row 8",
+    "Shen et al. 2021; design#decision, row 8",
     imitation(),
     data=message("Ternum <nepasrepondre@ternurn-bfc.fr>"),
     how={"domain": "ternurn-bfc.fr"},
@@ -205,7 +205,7 @@ for name, author, why in [
     ("ordinal", "2\u00aa Feira <news@shop.example>", "an ordinal sign"),
     ("arabic", "\u0634\u0631\u0643\u0629 \ufdfa <news@shop.example>", "an Arabic name with a ligature of eighteen letters"),
 ]:  # fmt: skip
-    case(f"unclaimed-letters-{name}", why, "DESIGN §2, row 9", message(author), "", unclaimed())
+    case(f"unclaimed-letters-{name}", why, "design#decision, row 9", message(author), "", unclaimed())
 
 # ---- the name glued, in parts, in any label ---------------------------------------------------------------------------
 
@@ -249,7 +249,7 @@ for name, author in [
     ("another-suffix-shown", '"kontakt@visma.com.br" <kontakt@visma.com.br>'),
     ("ends-another-word", "x@internum-bfc.de"),
 ]:  # fmt: skip
-    case(f"unclaimed-name-{name}", f"honest: {author!r}", "DESIGN §2, row 9", message(author), "", unclaimed())
+    case(f"unclaimed-name-{name}", f"honest: {author!r}", "design#decision, row 9", message(author), "", unclaimed())
 
 # ---- several names, short names, names of everyday words ---------------------------------------------------------------
 
@@ -356,7 +356,7 @@ case(
 case(
     "unclaimed-long",
     "a long From that names nobody, and could be searched",
-    "DESIGN §2, row 9",
+    "design#decision, row 9",
     message(f'"{"Soldes " * 700}" <news@shop.example>'),
     "",
     unclaimed(),
@@ -376,12 +376,12 @@ for name, author, why in [
     ("backwards", "\u00c9t\u00e9 moc.amsiv@cipo.ylperon <x@shop.example>", "a listed address backwards, and no mark that turns it round"),
     ("broken-from", "<<>> ;; @@", "an unreadable From that names nobody on the list"),
 ]:  # fmt: skip
-    case(f"unclaimed-{name}", f"{why}: {author!r}", "DESIGN §2, row 9", message(author), "", unclaimed())
-case("unclaimed-no-from", "a message without From", "DESIGN §2, row 9", message(None), "", unclaimed())
+    case(f"unclaimed-{name}", f"{why}: {author!r}", "design#decision, row 9", message(author), "", unclaimed())
+case("unclaimed-no-from", "a message without From", "design#decision, row 9", message(None), "", unclaimed())
 case(
     "unclaimed-newsletter",
     "a newsletter has nothing to do with the list: its signature is not looked at",
-    "DESIGN §2, row 9",
+    "design#decision, row 9",
     sign(message("Soldes <news@shop.example>"), Sign("shop.example", "news")),
     "",
     unclaimed(),
@@ -389,7 +389,7 @@ case(
 case(
     "unclaimed-disabled-entry",
     "a disabled entry is as if it were not there",
-    "DESIGN §4, enabled",
+    "design#configuration, enabled",
     sign(message(), Sign(selector="unclaimed-disabled")),
     key("unclaimed-disabled"),
     unclaimed(),

@@ -10,7 +10,7 @@ from recipes import EVIL, TERNUM, ambiguous, case, key, message, on_top, swap, u
 
 from harness.signing import Sign, sign
 
-POSTFIX = "PITFALLS, Postfix"
+POSTFIX = "library-notes#postfix-header"
 CHEN = "Chen et al. 2020"
 
 # ---- NUL ----------------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ case(
 
 for name, line, why, source in [
     ("no-field", "ceci n'est pas un champ", "a line that is no field", POSTFIX),
-    ("8-bit-name", "Fröm: x", "a field name with 8-bit octets", "PITFALLS, pymilter and libmilter"),
+    ("8-bit-name", "Fröm: x", "a field name with 8-bit octets", "library-notes#libmilter"),
     ("folded-name", f"From\r\n : {TERNUM}", "a field name that ends in the next line", "espoofer server_a11"),
 ]:
     case(
@@ -153,7 +153,7 @@ case(
 case(
     "mta-mbox-line",
     "a first line `From ` of a mail folder is no From field",
-    "PITFALLS, Postfix: X-Mailbox-Line",
+    "library-notes#postfix-header: X-Mailbox-Line",
     on_top(f"From {TERNUM} Sun Nov 22 08:00:00 2026", message(EVIL)),
     "",
     unclaimed(),

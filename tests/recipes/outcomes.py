@@ -34,11 +34,11 @@ for name, why, client in [
     ("network-mapped", "an IPv4 client that comes as an IPv4-mapped IPv6 address", f"::ffff:{SERVER}"),
 ]:
     expected = verified("network", network=True)
-    case(name, why, "DESIGN §2", message(), "", expected, session=session(client=client), senders=NETWORK)
+    case(name, why, "design#decision", message(), "", expected, session=session(client=client), senders=NETWORK)
 case(
     "no-network",
     "a client outside the entry's networks",
-    "DESIGN §2",
+    "design#decision",
     message(),
     "",
     unverified("no-aligned-pass", network=False),
@@ -48,7 +48,7 @@ case(
 case(
     "no-network-behind-relay",
     "the address of a relay is not the sender's",
-    "DESIGN §4",
+    "design#configuration",
     message(),
     "",
     unverified("behind-relay", network=False),
@@ -59,7 +59,7 @@ case(
 case(
     "network-require",
     "require: network is met by the network",
-    "DESIGN §2",
+    "design#decision",
     message(),
     "",
     verified("network", network=True),
@@ -69,7 +69,7 @@ case(
 signed_case(
     "no-network-require",
     "require: network is not met by DKIM",
-    "DESIGN §2",
+    "design#decision",
     unverified("requirement-not-met", network=False),
     senders={"ternum-bfc": {"require": "network", "networks": ["192.0.2.0/28"]}},
 )
@@ -80,7 +80,7 @@ for name, host, expected in [
     case(
         name,
         f"require: all with networks, {'from' if host == SERVER else 'not from'} one of them",
-        "DESIGN §2",
+        "design#decision",
         sign(message(), Sign(selector=name)),
         key(name) + txt(f"{name}.ternum-bfc.fr", f"v=spf1 ip4:{host} -all"),
         expected,
@@ -90,7 +90,7 @@ for name, host, expected in [
 case(
     "all",
     "require: all, with DKIM and SPF",
-    "DESIGN §2",
+    "design#decision",
     sign(message(), Sign(selector="all")),
     key("all") + txt("all.ternum-bfc.fr", "v=spf1 ip4:192.0.2.5 -all"),
     verified("dkim+spf"),
@@ -100,7 +100,7 @@ case(
 case(
     "any-both",
     "where both hold, both are told",
-    "DESIGN §3, by=",
+    "design#fields, by=",
     sign(message(), Sign(selector="any-both")),
     key("any-both") + txt("any-both.ternum-bfc.fr", ALLOWED),
     verified("dkim+spf"),
@@ -112,7 +112,7 @@ case(
 signed_case(
     "entry-expires-later",
     "an entry that expires one day, but not today",
-    "DESIGN §4, expires",
+    "design#configuration, expires",
     verified("dkim"),
     senders={"ternum-bfc": {"expires": date(2099, 12, 31)}},
 )
@@ -120,7 +120,7 @@ BELOW = {"marches": {"name": "Marches", "domain": "marches.ternum-bfc.fr", "addr
 signed_case(
     "overlap-exact",
     "an exact address wins, though another entry has the longer domain",
-    "DESIGN §2, overlap",
+    "design#overlap",
     verified("dkim"),
     data=message("nepasrepondre@marches.ternum-bfc.fr"),
     senders=BELOW,
@@ -128,7 +128,7 @@ signed_case(
 signed_case(
     "overlap-longest",
     "of two domains the longer one owns an address that neither lists",
-    "DESIGN §2, overlap",
+    "design#overlap",
     unlisted(sender="marches"),
     data=message("x@marches.ternum-bfc.fr"),
     how={"domain": "marches.ternum-bfc.fr"},
@@ -137,7 +137,7 @@ signed_case(
 signed_case(
     "no-overlap-parent",
     "the entry of the sub-domain is not proven by the domain above it",
-    "DESIGN §2, aligned and overlap",
+    "design#alignment, design#overlap",
     unverified("no-aligned-pass", "marches", dkim=[{"aligned": False}]),
     data=message("avis@marches.ternum-bfc.fr"),
     senders=BELOW,
@@ -171,7 +171,7 @@ def failing(
     case(name, proves, source, data, zone, expected, **({"session": facts, "config": QUICK} | more))
 
 
-ROW_4 = "DESIGN §2, row 4"
+ROW_4 = "design#decision, row 4"
 DEFERRED = UNDETERMINED | {"action": "defer"}
 failing(
     "undetermined-spf-servfail", "a server failure to the SPF question: a young message is deferred", ROW_4, DEFERRED
@@ -194,7 +194,7 @@ failing(
 failing(
     "undetermined-helo",
     "a null reverse-path, and no answer for the HELO name",
-    "RFC 7208 §2.4; DESIGN §2, row 4",
+    "RFC 7208 §2.4; design#decision, row 4",
     DEFERRED,
     mail_from="<>",
     helo="undetermined-helo.ternum-bfc.fr",
@@ -205,22 +205,22 @@ for name, why, data in [
     ("future", "a message of the future is not young", message(Date="Sun, 22 Nov 2099 08:00:00 +0100")),
     ("two-dates", "a message of two dates is not young", on_top("Date: Sun, 22 Nov 2020 08:00:00 +0100", YOUNG)),
 ]:  # fmt: skip
-    failing(f"undetermined-{name}", why, "DESIGN §2, young", UNDETERMINED | {"action": "tag"}, data=data)
+    failing(f"undetermined-{name}", why, "design#young", UNDETERMINED | {"action": "tag"}, data=data)
 failing(
     "undetermined-quarantined",
     "a site that quarantines what could not be judged does not defer it",
-    "DESIGN §2, actions",
+    "design#decision, actions",
     UNDETERMINED | {"action": "quarantine"},
     config=QUICK | {"actions": {"undetermined": "quarantine"}},
 )
 failing(
     "undetermined-observed",
     "in observe mode nothing is deferred",
-    "DESIGN §3, observe",
+    "design#observe",
     UNDETERMINED | {"action": "tag"},
     config=QUICK | {"mode": "observe"},
 )
-THREE = "DESIGN §2, three values"
+THREE = "design#three-values"
 failing(
     "undetermined-all",
     "require: all: DKIM holds, and of SPF nothing is known",
@@ -255,7 +255,7 @@ failing(
 failing(
     "no-undetermined-expired",
     "an expired entry is unverified, whatever DNS would have said",
-    "DESIGN §2, row 5",
+    "design#decision, row 5",
     unverified("entry-expired"),
     senders={"ternum-bfc": {"expires": date(2020, 1, 1)}},
 )
@@ -296,7 +296,7 @@ case(
 failing(
     "no-unlisted-dns",
     "another address of the domain, and DNS fails: row 7",
-    "DESIGN §2, row 7",
+    "design#decision, row 7",
     unverified("dns-temperror", "visma-opic", dns="temperror"),
     data=message("anna@visma.com"),
     mail_from="b@no-unlisted-dns.visma.com",
@@ -391,7 +391,7 @@ failing(
 failing(
     "no-picked-observed",
     "in observe mode nothing is deferred",
-    "DESIGN §3, observe",
+    "design#observe",
     LATER,
     named=False,
     config=QUICK | {"mode": "observe"},
@@ -448,7 +448,7 @@ WOULD = "observed; would=unverified; sender=ternum-bfc; reason=no-aligned-pass; 
 case(
     "observe",
     "in observe mode the field says what would be",
-    "DESIGN §3",
+    "design#forged-fields",
     message(),
     "",
     unverified("no-aligned-pass", action="tag", edits=[{"op": "insert", "name": "X-Trusted-Sender", "value": WOULD}]),
@@ -458,7 +458,7 @@ for action in ("quarantine", "reject"):
     case(
         f"action-{action}",
         f"unverified: {action}",
-        "DESIGN §2, actions",
+        "design#decision, actions",
         message(),
         "",
         unverified("no-aligned-pass", action=action),
@@ -467,7 +467,7 @@ for action in ("quarantine", "reject"):
 case(
     "action-of-entry",
     "an entry's own action goes before the site's",
-    "DESIGN §4",
+    "design#configuration",
     message(),
     "",
     unverified(
@@ -487,7 +487,7 @@ case(
 case(
     "subject-tag",
     "a subject tag on what is not verified",
-    "DESIGN §3",
+    "design#forged-fields",
     message(),
     "",
     unverified(
@@ -503,7 +503,7 @@ case(
 spf_case(
     "subject-tag-verified",
     "no subject tag on what is verified",
-    "DESIGN §3",
+    "design#forged-fields",
     verified("spf", edits=[{"op": "insert"}, {"op": "insert"}]),
     config={"subject_tag": "[?]"},
 )

@@ -95,7 +95,7 @@ case(
 case(
     "no-replayed-require-all",
     "a replay from a host that the platform's SPF does not know, where the entry asks for both",
-    "DESIGN §2, require: all",
+    "design#requirement, all",
     sign(message(f"Ternum <{TERNUM}>"), Sign(selector="no-replayed-all")),
     key("no-replayed-all") + txt("no-replayed-all.ternum-bfc.fr", ALLOWED),
     unverified("requirement-not-met"),
@@ -229,7 +229,7 @@ through(
 case(
     "relay-network",
     "the client behind a relay is compared with the entry's networks",
-    "DESIGN §2",
+    "design#decision",
     on_top(f"Received: from {OUT} ({OUT} [{SERVER}]) {POSTFIX}", message()),
     "",
     verified("network", client=SERVER, relay=RELAY),

@@ -96,7 +96,7 @@ spf_case(
 
 # ---- a pass that everyone gets ------------------------------------------------------------------------------------
 
-WIDE = "DESIGN §2; BreakSPF (Wang et al. 2024); Czybik et al. 2023"
+WIDE = "design#evidence-spf; BreakSPF (Wang et al. 2024); Czybik et al. 2023"
 spf_case(
     "no-spf-all",
     "+all lets everyone pass",
@@ -108,7 +108,7 @@ spf_case(
 spf_case(
     "no-spf-all-included",
     "+all inside an include",
-    "DESIGN §2; SubdoMailing (Guardio 2024)",
+    "design#evidence-spf; SubdoMailing (Guardio 2024)",
     unverified("spf-too-wide", spf={"mechanism": "all"}),
     client=STRANGER,
     record="v=spf1 include:no-spf-all-included.example -all",
@@ -190,9 +190,9 @@ for name, why, term in [
 
 PASSES = {"result": "none", "aligned": False, "counts": False, "mechanism": None, "reason": "unaligned"}  # not asked
 for name, domain, why, source in [
-    ("unaligned", "no-spf-unaligned.example", "SPF passes for somebody else's domain", "DESIGN §2, aligned"),
-    ("suffix", "notternum-bfc.fr", "SPF passes for a domain that only ends like the trusted one", "DESIGN §2: label by label"),
-    ("other-entry", "no-spf-other-entry.visma.com", "SPF passes for another trusted sender", "DESIGN §2, aligned"),
+    ("unaligned", "no-spf-unaligned.example", "SPF passes for somebody else's domain", "design#alignment"),
+    ("suffix", "notternum-bfc.fr", "SPF passes for a domain that only ends like the trusted one", "design#alignment, label by label"),
+    ("other-entry", "no-spf-other-entry.visma.com", "SPF passes for another trusted sender", "design#alignment"),
 ]:  # fmt: skip
     spf_case(
         f"no-spf-{name}",
@@ -212,7 +212,7 @@ for name, changes, why in [
     ),
 ]:
     senders = {"ternum-bfc": changes}
-    spf_case(f"no-spf-{name}", why, "DESIGN §2", unverified(NO_PASS, spf=PASSES), senders=senders)
+    spf_case(f"no-spf-{name}", why, "design#evidence-spf", unverified(NO_PASS, spf=PASSES), senders=senders)
 
 # ---- HELO ---------------------------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ spf_case(
     zone=txt("helo.no-such-subdomain.example", f"v=spf1 ip4:{STRANGER} -all"),
 )
 for name, helo, why, source, zone, spf in [
-    ("null-sender-other-helo", "mail.null-sender.example", "a null reverse-path and a passing HELO of somebody else", "RFC 7208 §2.4; DESIGN §2, aligned", txt("mail.null-sender.example", f"v=spf1 ip4:{STRANGER} -all"), PASSES | {"identity": "helo"}),
+    ("null-sender-other-helo", "mail.null-sender.example", "a null reverse-path and a passing HELO of somebody else", "RFC 7208 §2.4; design#alignment", txt("mail.null-sender.example", f"v=spf1 ip4:{STRANGER} -all"), PASSES | {"identity": "helo"}),
     ("null-sender-forged-helo", "helo.null-sender.ternum-bfc.fr", "a null reverse-path and the platform's HELO name, from elsewhere", "RFC 7208 §2.4", txt("helo.null-sender.ternum-bfc.fr", ALLOWED), {"result": "fail", "identity": "helo"}),
     ("null-sender-literal-helo", "[203.0.113.66]", "a null reverse-path and an address for a HELO name", f"{SUITE}, helo-domain-literal", "", {"result": "none", "reason": "helo-malformed"}),
 ]:  # fmt: skip
@@ -245,13 +245,13 @@ for name, helo, why, source, zone, spf in [
 # ---- MAIL FROM that has no single reading -------------------------------------------------------------------------
 
 for name, path, why, source in [
-    ("quoted-at", '"x@no-spf-quoted-at.ternum-bfc.fr"@evil.example', "a quoted @ in MAIL FROM does not choose the domain that is asked", "PITFALLS, pyspf"),
+    ("quoted-at", '"x@no-spf-quoted-at.ternum-bfc.fr"@evil.example', "a quoted @ in MAIL FROM does not choose the domain that is asked", "library-notes#pyspf"),
     ("nested-bracket", "<any@no-spf-nested-bracket.ternum-bfc.fr(a.evil.example>", "MAIL FROM with a comment that does not end", "espoofer server_a5; CVE-2020-12272"),
     ("open-comment", "<(any@no-spf-open-comment.ternum-bfc.fr>", "MAIL FROM that is nothing but an open comment", "espoofer server_a2"),
     ("two-at", "<any@no-spf-two-at.ternum-bfc.fr'@any.evil.example>", "MAIL FROM with two @ and a quote", "espoofer server_a6"),
     ("route", "<@no-spf-route.ternum-bfc.fr,@any.example:'any@evil.example>", "MAIL FROM with a route", "espoofer server_a7"),
-    ("blanks", "< any@no-spf-blanks.ternum-bfc.fr >", "MAIL FROM with blanks within the brackets", "PITFALLS, Postfix"),
-    ("final-dot", "<any@no-spf-final-dot.ternum-bfc.fr.>", "MAIL FROM with a final dot", "PITFALLS, pyspf"),
+    ("blanks", "< any@no-spf-blanks.ternum-bfc.fr >", "MAIL FROM with blanks within the brackets", "library-notes#postfix"),
+    ("final-dot", "<any@no-spf-final-dot.ternum-bfc.fr.>", "MAIL FROM with a final dot", "library-notes#pyspf"),
 ]:  # fmt: skip
     spf_case(
         f"no-spf-{name}",
@@ -267,14 +267,14 @@ for name, require in [("require-dkim", "dkim"), ("require-all", "all")]:
     spf_case(
         f"no-spf-{name}",
         f"require: {require} is not met by SPF",
-        "DESIGN §2",
+        "design#evidence-spf",
         unverified("requirement-not-met"),
         senders={"ternum-bfc": {"require": require}},
     )
 spf_case(
     "no-spf-behind-relay",
     "the address of a relay is not judged by SPF",
-    "DESIGN §4, relays",
+    "design#relays",
     unverified("behind-relay", spf={"result": "none", "reason": "behind-relay"}),
     config={"relays": ["192.0.2.0/24"]},
 )

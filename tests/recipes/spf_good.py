@@ -43,7 +43,7 @@ spf_case(
 spf_case(
     "spf-include",
     "the innermost mechanism that matched is told",
-    "DESIGN §5",
+    "design#explain",
     verified("spf", spf={"mechanism": "ip4:192.0.2.0/28"}),
     record="v=spf1 include:a.spf-include.example ?all",
     zone=txt("a.spf-include.example", "v=spf1 include:b.spf-include.example -all")
@@ -88,8 +88,8 @@ for name, why, source, client, record, zone in [
     ("vendor-macros", "a vendor's include with client, HELO and domain in its name", "OpenDMARC issue 262", SERVER, "v=spf1 include:%{i}._ip.%{h}._ehlo.%{d}._spf.vendor-macros.example ~all", txt("192.0.2.5._ip.out.spf-vendor-macros.ternum-bfc.fr._ehlo.spf-vendor-macros.ternum-bfc.fr._spf.vendor-macros.example", ALLOWED)),
     ("ptr", "ptr, where the host's name leads back to it", "RFC 7208 §5.5", SECOND_SERVER, "v=spf1 ptr:spf-ptr.example -all", "77.2.0.192.in-addr.arpa. 300 IN PTR out.spf-ptr.example.\n" + address("out.spf-ptr.example", SECOND_SERVER)),
     ("ip4-mapped", "an IPv4 client that comes as an IPv4-mapped IPv6 address", "RFC 7208 §5", f"::ffff:{SERVER}", ALLOWED, ""),
-    ("slash-8", "a range of /8 is not yet too wide", "DESIGN §2: wider than /8", SERVER, "v=spf1 ip4:192.0.0.0/8 -all", ""),
-    ("ip6-slash-32", "an IPv6 range of /32 is not yet too wide", "DESIGN §2: wider than /32", "2001:db8:7::1", "v=spf1 ip6:2001:db8::/32 -all", ""),
+    ("slash-8", "a range of /8 is not yet too wide", "design#evidence-spf: wider than /8", SERVER, "v=spf1 ip4:192.0.0.0/8 -all", ""),
+    ("ip6-slash-32", "an IPv6 range of /32 is not yet too wide", "design#evidence-spf: wider than /32", "2001:db8:7::1", "v=spf1 ip6:2001:db8::/32 -all", ""),
     ("include-others-first", "includes that do not match, whatever they say, and then one that does", f"{SUITE}, include-fail, include-softfail, include-neutral", SERVER, "v=spf1 include:f.include-others.example include:s.include-others.example include:n.include-others.example ip4:192.0.2.5 -all", txt("f.include-others.example", "v=spf1 -all") + txt("s.include-others.example", "v=spf1 ~all") + txt("n.include-others.example", "v=spf1 ?all")),
     ("ten-lookups", "just as many look-ups as are allowed", f"{SUITE}, mech-at-limit", SERVER, "v=spf1 " + "a:no.spf-ten-lookups.example " * 10 + "ip4:192.0.2.5 -all", address("no.spf-ten-lookups.example", "203.0.113.9")),
     ("two-void-lookups", "just as many look-ups without answer as are allowed", f"{SUITE}, void-at-limit", SERVER, "v=spf1 a:x.void.example a:y.void.example ip4:192.0.2.5 -all", ""),
@@ -220,21 +220,21 @@ case(
 spf_case(
     "spf-require-spf",
     "require: spf is met by SPF",
-    "DESIGN §2",
+    "design#evidence-spf",
     verified("spf"),
     senders={"ternum-bfc": {"require": "spf"}},
 )
 spf_case(
     "spf-evidence-domain",
     "MAIL FROM of the one domain that evidence_domains names",
-    "DESIGN §2",
+    "design#evidence-spf",
     verified("spf"),
     senders={"ternum-bfc": {"evidence_domains": ["spf-evidence-domain.ternum-bfc.fr"]}},
 )
 spf_case(
     "spf-strict",
     "alignment: strict, MAIL FROM of the very domain of the address",
-    "DESIGN §2, aligned",
+    "design#alignment",
     verified("spf", spf={"domain": "spf-strict.ternum-bfc.fr"}),
     author="avis@spf-strict.ternum-bfc.fr",
     senders={"ternum-bfc": {"alignment": "strict", "addresses": ["avis@spf-strict.ternum-bfc.fr", TERNUM]}},

@@ -1,4 +1,4 @@
-"""DKIM: which signatures of a message count for an entry, and why the others do not (DESIGN §2).
+"""DKIM: which signatures of a message count for an entry, and why the others do not (design#evidence-dkim).
 
 The signature's syntax and ours of policy are checked here; the key and the choice of signed fields are dkimpy's, RSA
 is OpenSSL's; the body hash comes from body.py. Signatures are judged aligned ones first, unaligned ones never verified.

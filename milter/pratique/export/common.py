@@ -32,7 +32,7 @@ class Domains:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Addresses of an entry that the same domains prove: the rule's (DESIGN §2, "Evidence that counts")."""
+    """Addresses of an entry that the same domains prove: the rule's (design#evidence-dkim, design#evidence-spf)."""
 
     addresses: tuple[tuple[str, str], ...]
     dkim: Domains
