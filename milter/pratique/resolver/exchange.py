@@ -162,22 +162,23 @@ class Exchange:
         try:
             with socket.create_connection(server, max(until - self._clock(), 0.001)) as connection:
                 connection.sendall(struct.pack("!H", len(wire)) + wire)
-                (length,) = struct.unpack("!H", self._take(connection, 2, until))
+                (length,) = struct.unpack("!H", take(connection, 2, until, self._clock))
                 if length > _LARGEST:
                     return None
-                response = parse(self._take(connection, length, until))
+                response = parse(take(connection, length, until, self._clock))
         except OSError:
             return None
         whole = response and query.is_response(response) and not response.flags & dns.flags.TC
         return response if whole else None
 
-    def _take(self, connection: socket.socket, length: int, until: float) -> bytes:
-        """So many bytes, however slowly they come. Raises OSError where they do not come in time."""
-        data = b""
-        while len(data) < length:
-            connection.settimeout(max(until - self._clock(), 0.001))
-            piece = connection.recv(length - len(data))
-            if not piece or self._clock() > until:
-                raise TimeoutError
-            data += piece
-        return data
+
+def take(connection: socket.socket, length: int, until: float, clock: Callable[[], float]) -> bytes:
+    """So many bytes, however slowly they come. Raises OSError if they do not come in time."""
+    data = b""
+    while len(data) < length:
+        connection.settimeout(max(until - clock(), 0.001))
+        piece = connection.recv(length - len(data))
+        if not piece or clock() > until:
+            raise TimeoutError
+        data += piece
+    return data

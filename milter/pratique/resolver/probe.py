@@ -19,6 +19,7 @@ import dns.message
 import dns.name
 import dns.rcode
 
+from .exchange import take
 from .records import absolute
 
 _PAYLOAD = 1232  # octets over UDP, as the service asks for (EDNS, RFC 6891)
@@ -92,19 +93,8 @@ def _over_tcp(server: tuple[str, int], wire: bytes, deadline: float) -> bytes:
     """The answer, however slowly it comes. Raises OSError where it is not whole in time."""
     with socket.create_connection(server, max(deadline - time.monotonic(), 0.001)) as connection:
         connection.sendall(struct.pack("!H", len(wire)) + wire)
-        length = int.from_bytes(_take(connection, 2, deadline), "big")
-        return _take(connection, length, deadline)
-
-
-def _take(connection: socket.socket, length: int, deadline: float) -> bytes:
-    data = b""
-    while len(data) < length:
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        piece = connection.recv(length - len(data))
-        if not piece or time.monotonic() > deadline:
-            raise TimeoutError
-        data += piece
-    return data
+        length = int.from_bytes(take(connection, 2, deadline, time.monotonic), "big")
+        return take(connection, length, deadline, time.monotonic)
 
 
 def _parsed(data: bytes) -> dns.message.Message | None:
