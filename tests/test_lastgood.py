@@ -117,6 +117,8 @@ def test_what_is_in_force_is_kept_verbatim(tmp_path: Path, state: Path) -> None:
 def test_a_service_that_is_stopped_at_once_has_kept_its_configuration(tmp_path: Path, state: Path) -> None:
     configured(tmp_path)
     with start_again(tmp_path, state) as service:
+        # The socket is open before a worker serves, and only then the configuration is in force.
+        assert send(service.address) == imitation("first")
         service.signal(signal.SIGTERM)
         assert service.wait(10) == 0
     break_list(tmp_path)
